@@ -1,0 +1,169 @@
+"""Questions to people, their votes, and what came of it.
+
+`approvals.ballots` is the only input of the tally: whatever bears on the result is on it, in one order, so that any
+reader of the log gets the same result without a key and without a clock.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import msgspec
+
+from callgate.events import ids
+from callgate.events.actions import ActionInDoubt, ActionProposed, ActionRef, Decision
+from callgate.events.event import Digest, Event, Identifier, Name, Seconds
+
+Answer = Literal["approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"]
+"""What a vote may say; each request lists the ones that it allows."""
+
+ApprovalKind = Literal["action", "settle"]
+"""Whether an action may run, or what became of one that is in doubt."""
+
+Resolution = Literal["approved", "edited", "responded", "rejected", "expired", "settled"]
+"""How an approval ended. Expiry is not a "no"."""
+
+
+class ApprovalRequested(Event, frozen=True, kw_only=True):
+    """Signals that people are asked about exactly one revision of an action."""
+
+    TYPE: ClassVar[str] = "callgate.approval.requested.v1"
+
+    approval_id: Identifier
+    kind: ApprovalKind = "action"
+    action: ActionProposed
+    decision: Decision
+    """The evaluation that asked for people: its reason, risk and better action are shown to them."""
+    doubt: ActionInDoubt | None = None
+    """What is to be settled, where `kind` is `settle`."""
+    answers: tuple[Answer, ...] = ("approve", "reject")
+    quorum: int = 1
+    """How many approvals it takes; one rejection ends it."""
+    eligible: tuple[str, ...] = ()
+    """Who may answer; empty means whoever the entrance accepts."""
+    policy_digest: str = ""
+    """Which version of the approval policy set quorum, eligibility and deadline."""
+    requested_at: Seconds
+    deadline: Seconds
+    """A vote appended to the entrance after this moment is too late."""
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('approval_requested', self.approval_id)}"
+
+
+class ApprovalVoted(Event, frozen=True, kw_only=True):
+    """Signals that somebody says something about an approval; from any client in any language, so trusted in nothing."""
+
+    TYPE: ClassVar[str] = "callgate.approval.voted.v1"
+
+    vote_id: Name
+    """Chosen by the voter; the same vote twice counts once."""
+    approval_id: Identifier
+    digest: Digest
+    """Of the arguments that the voter was shown; a vote on other arguments does not count."""
+    answer: Answer
+    approver: Name
+    """Who claims to vote. Believed only as far as the entrance's verification goes."""
+    comment: str | None = None
+    arguments: msgspec.Raw | None = None
+    """The edited arguments, with `edit`."""
+    response: msgspec.Raw | None = None
+    """The text for the model, with `respond`."""
+    delegate_to: str | None = None
+    signature: str | None = None
+    """Compact JWS (EdDSA) over the vote, where the entrance asks for one."""
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('voted', self.approval_id, self.approver, self.vote_id)}"
+
+
+class BallotCast(Event, frozen=True, kw_only=True):
+    """Signals that the intake has checked a vote and put it into the one order that counts."""
+
+    TYPE: ClassVar[str] = "callgate.approval.ballot_cast.v1"
+
+    approval_id: Identifier
+    vote: ApprovalVoted
+    verification: Literal["trusted", "signed", "refused"]
+    refusal: str | None = None
+    """Why the vote was refused; a refused vote stays as evidence and changes nothing."""
+    policy_digest: str = ""
+    appended_at: Seconds
+    """When the log appended the vote: the time that counts, whatever the voter's clock says."""
+    origin: str
+    """Topic, partition and offset of the vote, so that the evidence can be found."""
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('ballot', self.approval_id, self.origin)}"
+
+
+class ApprovalDue(Event, frozen=True, kw_only=True):
+    """Signals that a moment set for an approval has come: it takes its place in the order of the ballots."""
+
+    TYPE: ClassVar[str] = "callgate.approval.due.v1"
+
+    approval_id: Identifier
+    kind: Literal["deadline", "reminder", "escalation"]
+    ordinal: int = 0
+    due_at: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('due', self.approval_id, self.kind, self.ordinal)}"
+
+
+class ApprovalResolved(Event, frozen=True, kw_only=True):
+    """Signals the one end of an approval."""
+
+    TYPE: ClassVar[str] = "callgate.approval.resolved.v1"
+
+    approval_id: Identifier
+    kind: ApprovalKind = "action"
+    action: ActionRef
+    request_id: str | None = None
+    """BIGHUB's id of the evaluation that asked, under which its own queue knows the approval."""
+    resolution: Resolution
+    approvers: tuple[str, ...] = ()
+    comment: str | None = None
+    requested_at: Seconds
+    resolved_at: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('approval_resolved', self.approval_id)}"
+
+
+class ApprovalReminded(Event, frozen=True, kw_only=True):
+    """Signals that an approval still waits and its people should be told again."""
+
+    TYPE: ClassVar[str] = "callgate.approval.reminded.v1"
+
+    approval_id: Identifier
+    action: ActionRef
+    ordinal: int
+    deadline: Seconds
+    reminded_at: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('approval_reminded', self.approval_id, self.ordinal)}"
+
+
+class ApprovalEscalated(Event, frozen=True, kw_only=True):
+    """Signals that an approval has gone to the next people of its chain."""
+
+    TYPE: ClassVar[str] = "callgate.approval.escalated.v1"
+
+    approval_id: Identifier
+    action: ActionRef
+    level: int
+    eligible: tuple[str, ...] = ()
+    deadline: Seconds
+    escalated_at: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('approval_escalated', self.approval_id, self.level)}"
