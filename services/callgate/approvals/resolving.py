@@ -1,0 +1,52 @@
+"""What a result sets in motion: the resolution for all to see, and the decision that the executor acts on. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from callgate.approvals.tally import Result
+from callgate.events.actions import ActionDecided, Decision, Verdict
+from callgate.events.approvals import ApprovalRequested, ApprovalResolved, Resolution
+from callgate.worker.effects import Publish
+
+_VERDICTS: dict[Resolution, tuple[Verdict, str, str]] = {
+    "approved": ("allow", "approved by people", "A person approved this call."),
+    "rejected": ("reject", "rejected by people", "A person rejected this call."),
+    "expired": ("expire", "nobody answered in time", "Nobody answered the approval in time; it was not rejected."),
+}
+
+
+def resolution_effects(request: ApprovalRequested, result: Result, valid_seconds: float) -> tuple[Publish, ...]:
+    """Both events of a resolution. Times come from the log, so that a repeat makes the same events."""
+    resolved = ApprovalResolved(
+        approval_id=request.approval_id,
+        kind=request.kind,
+        action=request.action.ref,
+        request_id=request.decision.request_id,
+        resolution=result.resolution,
+        approvers=result.approvers,
+        comment=result.comment,
+        requested_at=request.requested_at,
+        resolved_at=result.resolved_at,
+    )
+    decided = ActionDecided(action=request.action, decision=_decision(request, result, valid_seconds))
+    return Publish(resolved), Publish(decided)
+
+
+def _decision(request: ApprovalRequested, result: Result, valid_seconds: float) -> Decision:
+    verdict, reason, told = _VERDICTS[result.resolution]
+    if result.comment:
+        reason = f"{reason}: {result.comment}"
+        told = f"{told} They said: {result.comment}"
+    return msgspec.structs.replace(
+        request.decision,
+        verdict=verdict,
+        by="approval",
+        reason=reason,
+        told=told,
+        approval_id=request.approval_id,
+        approvers=result.approvers,
+        decided_at=result.resolved_at,
+        valid_until=result.resolved_at + valid_seconds,
+        waited_seconds=max(0.0, result.resolved_at - request.requested_at),
+    )

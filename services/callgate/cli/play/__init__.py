@@ -1,0 +1,1 @@
+"""Playing recorded agent runs through the gate, as a load, a demonstration and a proof."""
