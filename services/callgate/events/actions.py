@@ -45,8 +45,10 @@ CallKind = Literal[
     "apply_patch_call",
     "computer_call",
     "mcp_approval_request",
+    "unsupported_call",
 ]
-"""The items of a model's answer that the agent's side carries out, and which therefore need a decision."""
+"""The items of a model's answer that the agent's side carries out, and which therefore need a decision. An
+`unsupported_call` is of a kind that this version does not know: it is always refused."""
 
 FaultCode = Literal[
     "unknown_tool",
@@ -57,6 +59,9 @@ FaultCode = Literal[
     "too_many_calls",
     "unsupported_kind",
     "too_large",
+    "equal_sibling",
+    "invalid_context",
+    "declaration_failed",
 ]
 """What was wrong with a call before anybody was asked about it."""
 

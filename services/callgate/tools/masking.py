@@ -1,0 +1,71 @@
+"""Sensitive values are masked wherever arguments leave the process for eyes: BIGHUB, the command line, messages.
+
+Names are compared without case and separators, so `apiKey`, `api_key` and `API-Key` are one name. Besides what a tool
+declares, names that mean a secret nearly everywhere are always masked; a false alarm costs a star, a miss a password.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+MASK = "***"
+"""What stands in place of a sensitive value, whatever its type."""
+
+_DEPTH = 200
+_SEPARATORS = re.compile(r"[^0-9a-z]+")
+_EXACT = frozenset({"auth", "bearer", "cookie", "cookies", "credential", "credentials", "cvc", "cvv", "pin", "jwt"})
+_INSIDE = (
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "apikey",
+    "accesskey",
+    "privatekey",
+    "authorization",
+    "creditcardnumber",
+    "cardnumber",
+)
+_AT_END = ("token", "credentials", "cookie", "signingkey", "encryptionkey")
+
+
+def mask(value: Any, sensitive: Collection[str] = ()) -> Any:
+    """A copy of decoded JSON in which the values under sensitive names are `MASK`, at any depth.
+
+    What lies deeper than any sane nesting is masked whole: it can't be looked through.
+    """
+    return _masked(value, frozenset(_plain(name) for name in sensitive), 0)
+
+
+def is_sensitive(name: str, sensitive: Collection[str] = ()) -> bool:
+    """Whether a value under `name` is masked."""
+    return _sensitive(_plain(name), frozenset(_plain(each) for each in sensitive))
+
+
+def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
+    if depth > _DEPTH:
+        return MASK
+    if isinstance(value, dict):
+        return {
+            name: MASK if _sensitive(_plain(str(name)), declared) else _masked(child, declared, depth + 1)
+            for name, child in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(child, declared, depth + 1) for child in value]
+    return value
+
+
+def _sensitive(plain: str, declared: frozenset[str]) -> bool:
+    return (
+        plain in declared
+        or plain in _EXACT
+        or plain.endswith(_AT_END)
+        or any(fragment in plain for fragment in _INSIDE)
+    )
+
+
+def _plain(name: str) -> str:
+    # A name made only of other letters or signs stays as it is, or all such names would be one.
+    return _SEPARATORS.sub("", name.casefold()) or name.casefold()
