@@ -1,0 +1,53 @@
+# Every target sets up what it needs. Needed beforehand: Python 3.11 or later, as `python3`, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock bench clean
+
+help: ## Show what can be made
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with the locked dependencies and .venv/bin/callgate
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or later is needed; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@rm -f $(VENV)/.installed-* && touch $@
+
+demo: setup ## Run the demonstration on the embedded log (under 20 s once installed)
+	@$(BIN)/callgate demo
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest
+
+check: setup ## Lint, types, layers, house rules and schemas
+	@$(BIN)/ruff check services tests
+	@$(BIN)/ruff format --check services tests
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m pytest -q tests/house
+	@$(BIN)/callgate schemas check
+
+format: setup ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix services tests
+	@$(BIN)/ruff format services tests
+
+lock: setup ## Pin the dependencies anew, with hashes
+	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header --output-file requirements.lock pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header --extra dev --constraint requirements.lock \
+		--output-file requirements-dev.lock pyproject.toml
+
+bench: setup ## Run the benchmarks
+	@test -d bench || { echo "There is no benchmark yet: it comes with the Kafka engine." >&2; exit 1; }
+	@$(BIN)/python -m bench
+
+clean: ## Remove what setup and tests have made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,3 @@
+"""Callgate: the gate between AI agents and their tools."""
+
+__version__ = "0.1.0"
