@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from callgate.events import ids
-from callgate.events.event import Digest, Event, Identifier, Name, Part, Seconds
+from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Part, Seconds
 
 Effect = Literal["read", "idempotent", "verifiable", "unsafe"]
 """What a tool declares about being started again: `read` has no effect; `idempotent` takes the action id as its
@@ -159,12 +159,12 @@ class Decision(Part, frozen=True, kw_only=True):
     recommendation: str | None = None
     enforcement_mode: str | None = None
     risk_score: float | None = None
-    constraints: msgspec.Raw | None = None
+    constraints: OptionalRaw = None
     """What the tool must keep to; only such as it has declared to honour."""
-    better_action: msgspec.Raw | None = None
+    better_action: OptionalRaw = None
     approval_id: Identifier | None = None
     approvers: tuple[str, ...] = ()
-    response: msgspec.Raw | None = None
+    response: OptionalRaw = None
     """The person's own text as the tool's result, where the verdict is `respond`."""
     decided_at: Seconds
     valid_until: Seconds
@@ -221,7 +221,7 @@ class ActionFinished(Event, frozen=True, kw_only=True):
     decision: Decision
     status: Status
     via: Via
-    output: msgspec.Raw | None = None
+    output: OptionalRaw = None
     """What the tool returned, as JSON; None where nothing ran."""
     error: str | None = None
     """What went wrong, for the model too: the tool's own message, without traceback."""

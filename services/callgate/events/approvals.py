@@ -12,7 +12,7 @@ import msgspec
 
 from callgate.events import ids
 from callgate.events.actions import ActionInDoubt, ActionProposed, ActionRef, Decision
-from callgate.events.event import Digest, Event, Identifier, Name, Seconds
+from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Seconds
 
 Answer = Literal["approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"]
 """What a vote may say; each request lists the ones that it allows."""
@@ -66,9 +66,9 @@ class ApprovalVoted(Event, frozen=True, kw_only=True):
     approver: Name
     """Who claims to vote. Believed only as far as the entrance's verification goes."""
     comment: str | None = None
-    arguments: msgspec.Raw | None = None
+    arguments: OptionalRaw = None
     """The edited arguments, with `edit`."""
-    response: msgspec.Raw | None = None
+    response: OptionalRaw = None
     """The text for the model, with `respond`."""
     delegate_to: str | None = None
     signature: str | None = None

@@ -116,5 +116,5 @@ def _seconds(text: str | None) -> float:
         return 0.0
     try:
         return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         return 0.0

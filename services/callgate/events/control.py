@@ -32,9 +32,9 @@ class ControlChanged(Event, frozen=True, kw_only=True):
 
     def scope(self) -> str:
         """The compaction key: one record per kind and scope stays."""
-        return ids.fingerprint(
-            self.kind, self.tenant or "*", self.agent or "*", self.tool or "*", self.domain or "*"
-        )
+        fields = {"tenant": self.tenant, "agent": self.agent, "tool": self.tool, "domain": self.domain}
+        named = [part for name, given in fields.items() if given is not None for part in (name, given)]
+        return ids.fingerprint(self.kind, *named)
 
     def identity(self) -> str:
         """See `Event.identity`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import msgspec
 
@@ -17,6 +17,14 @@ Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 Seconds = float
 """A point in time (seconds since the epoch, UTC) or a duration; the field's name says which."""
+
+if TYPE_CHECKING:
+    OptionalRaw = msgspec.Raw | None
+else:
+    # msgspec decodes a union of Raw and None from null only. A plain Raw whose default is None takes every value, and
+    # tells a JSON null (`Raw(b"null")`: the tool returned nothing) from an absent field (None: there is no output).
+    OptionalRaw = msgspec.Raw
+"""Undecoded JSON, or None where the field is absent."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from callgate.events import ids
 from callgate.events.actions import Decision, Status
-from callgate.events.event import Digest, Event, Identifier, Name, Part, Seconds
+from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Part, Seconds
 
 ResponseFormat = Literal["responses", "chat_completions"]
 """Whose shape the model's answer has: an OpenAI Responses object, or a Chat Completions assistant message."""
@@ -85,7 +85,7 @@ class ActionReply(Event, frozen=True, kw_only=True):
     digest: Digest
     status: Status | Literal["in_doubt", "approval_required"]
     """An end, or one of the two ways of waiting; those two are followed by a reply with an end."""
-    item: msgspec.Raw | None = None
+    item: OptionalRaw = None
     """The input item that answers the call in the next request to the model; none while it waits."""
     decision: Decision | None = None
     approval_id: Identifier | None = None
