@@ -1,0 +1,191 @@
+"""BIGHUB over its own SDK, in our words: one call, one attempt, a resolved answer or one of our failures.
+
+The SDK's retries are off, because the worker's are the only ones: they are durable, honour Retry-After and let a
+tenant's other work go on. The SDK turns a 200 that is no JSON (a proxy's page, a cut-off body) into `{}`; that is no
+decision and no receipt, so it is a temporary failure, as an unreachable BIGHUB is. A JSON object is always an answer,
+and an answer is always resolved, however strange.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from bighub import AsyncBighubClient
+from bighub.exceptions import BighubError
+
+from callgate.bighub.connections import Connections
+from callgate.bighub.failures import Unauthorized, translated
+from callgate.bighub.requests import EvaluateRequest, OutcomeReport
+from callgate.bighub.resolve import Resolution, resolve
+from callgate.events.ids import is_id
+from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
+from callgate.settings import BighubSettings
+
+_BATCH = 500
+_CONNECTIONS = 100
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Bighub:
+    """One process's connection to BIGHUB. Raises `BadInput` when the address can't be used.
+
+    Every method raises `TemporaryFailure` (try later), `Unauthorized` (the key is refused) or `PermanentFailure`
+    (this request can never be taken), and nothing else that BIGHUB could cause. No message holds the key.
+    """
+
+    def __init__(self, settings: BighubSettings) -> None:
+        """Connect lazily: nothing is sent before the first call."""
+        self._settings = settings
+        self._refused: str | None = None
+        host = _checked_host(settings.url)
+        key = settings.key.reveal()
+        if not (key.isascii() and key.isprintable()):
+            raise BadInput(
+                "CALLGATE_BIGHUB_KEY", "has characters that can't stand in a header", "Use the key as issued"
+            )
+        try:
+            self._sdk = AsyncBighubClient(
+                base_url=settings.url,
+                api_key=key or None,
+                timeout=settings.timeout_seconds,
+                max_retries=0,
+            )
+        except ValueError:
+            raise BadInput(
+                "CALLGATE_BIGHUB_URL", "is plain http to another host", "Use https, or http to localhost or 127.0.0.1"
+            ) from None
+        # The SDK offers no parameter for its pool, which is slow when shared by many requests, and would send what is
+        # meant for a sandbox on this machine through a proxy.
+        self._sdk._transport._client = Connections(  # type: ignore[assignment]  # noqa: SLF001
+            most=_CONNECTIONS, timeout=settings.timeout_seconds, trust_env=host not in _LOOPBACK
+        )
+
+    @property
+    def refused(self) -> str | None:
+        """Why BIGHUB refused our credentials at the last call that it answered; None while it takes them."""
+        return self._refused
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._sdk.close()
+
+    async def evaluate(self, request: EvaluateRequest) -> Resolution:
+        """Ask for a decision. Safe to repeat: the idempotency key makes BIGHUB give the same answer again."""
+        key = _safe(request.idempotency_key, "the idempotency key")
+        answer = await self._call(
+            "evaluate",
+            lambda: self._sdk.actions.evaluate_payload(payload=_payload(request), idempotency_key=key),
+        )
+        return resolve(answer)
+
+    async def ingest_batch(self, events: Sequence[Mapping[str, object]]) -> None:
+        """Hand over lifecycle events, at most 500 a request. The API has no keys here: a repeat may arrive twice."""
+        for first in range(0, len(events), _BATCH):
+            chunk = [dict(event) for event in events[first : first + _BATCH]]
+            await self._call("ingest", partial(self._sdk.ingest.batch, chunk))
+
+    async def report_outcome(self, report: OutcomeReport) -> None:
+        """Report what became of a decision."""
+        await self._call(
+            "outcome",
+            lambda: self._sdk.outcomes.report(
+                request_id=_safe(report.request_id, "the request id"),
+                status=report.status,
+                description=report.description,
+                details=dict(report.details),
+                production_action=report.production_action,
+                human_final_action=report.human_final_action,
+                recommendation_followed=report.recommendation_followed,
+                outcome_label_quality=report.label_quality,
+                correction_needed=report.correction_needed,
+                rollback_performed=report.rollback_performed,
+                revenue_impact=report.revenue_impact,
+                observed_at=report.observed_at,
+                reported_by=report.reported_by,
+                tags=list(report.tags) or None,
+            ),
+        )
+
+    async def reconcile(self, *, external_ref: str, outcome: Mapping[str, object]) -> None:
+        """Report an outcome that is known only under an outside reference that some ingested event has named."""
+        await self._call(
+            "reconcile",
+            lambda: self._sdk.ingest.reconcile(key_name="external_ref", key_value=external_ref, outcome=dict(outcome)),
+        )
+
+    async def kill_switch_status(self) -> bool:
+        """Whether a switch of BIGHUB's own is active. An answer that does not plainly say no counts as yes."""
+        answer = await self._call("kill switch", self._sdk.kill_switch.status)
+        return answer.get("is_active") is not False or bool(answer.get("active_switches"))
+
+    async def _call(self, call: str, send: Callable[[], Awaitable[object]]) -> Mapping[str, object]:
+        """Send once, within the time limit as a whole: the SDK's own limit is per read, and a drip never exceeds it."""
+        try:
+            async with asyncio.timeout(self._settings.timeout_seconds):
+                answer = await send()
+        except (BighubError, TimeoutError) as error:
+            failure = translated(call, error)
+            if isinstance(failure, Unauthorized):
+                self._refused = failure.reason
+            raise self._without_key(failure) from None
+        except (TypeError, ValueError, RecursionError) as error:
+            message = f"the request can't be written as JSON ({call}): {type(error).__name__}"
+            raise PermanentFailure(message) from None
+        self._refused = None
+        if not isinstance(answer, dict) or not answer:
+            raise TemporaryFailure(f"BIGHUB's answer is no JSON object, or an empty one ({call}): a proxy in between?")
+        return answer
+
+    def _without_key(self, failure: TemporaryFailure | PermanentFailure) -> TemporaryFailure | PermanentFailure:
+        """The failure itself, unless the other side has echoed our key in its error."""
+        key = self._settings.key.reveal()
+        if not key or key not in failure.reason:
+            return failure
+        reason = failure.reason.replace(key, "***")
+        if isinstance(failure, PermanentFailure):
+            return PermanentFailure(reason)
+        return type(failure)(reason, delay=failure.delay)
+
+
+def _payload(request: EvaluateRequest) -> Any:
+    payload: dict[str, object] = {
+        "action": request.action,
+        "actor": request.actor,
+        "context": {"objective": "better_decision", "model_selection": "auto", **request.context},
+        "arguments": dict(request.arguments),
+    }
+    optional = {"value": request.value, "target": request.target, "domain": request.domain}
+    return payload | {name: given for name, given in optional.items() if given is not None}
+
+
+def _checked_host(url: str) -> str:
+    """The host of an address that can be used. The SDK would take `ftp://localhost`."""
+    try:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
+        parts = httpx.URL("")
+    if parts.scheme not in {"http", "https"} or not parts.host:
+        raise BadInput("CALLGATE_BIGHUB_URL", "is no web address", "Use https://host, or http://127.0.0.1:port")
+    return parts.host
+
+
+def _safe(identifier: str, what: str) -> str:
+    """An id that may stand in a header and a path: the SDK escapes neither."""
+    if not is_id(identifier):
+        raise PermanentFailure(f"{what} has characters that are unsafe in a path, or is longer than 128")
+    return identifier
