@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-_PLAIN: frozenset[Any] = frozenset({str, int, bool, Any, object})
+_PLAIN: frozenset[Any] = frozenset({str, bool, Any, object})
 
 
 def bound(function: Callable[..., Any], types: Mapping[str, Any]) -> Callable[..., Any]:
@@ -24,8 +24,7 @@ def bound(function: Callable[..., Any], types: Mapping[str, Any]) -> Callable[..
 
     def convert(arguments: dict[str, Any]) -> dict[str, Any]:
         return {
-            name: msgspec.convert(value, converted[name]) if name in converted else value
-            for name, value in arguments.items()
+            name: _convert(value, converted[name]) if name in converted else value for name, value in arguments.items()
         }
 
     if inspect.iscoroutinefunction(function):
@@ -52,3 +51,8 @@ def convertible(kind: Any) -> str | None:
     except (TypeError, NameError, AttributeError) as error:
         return str(error).splitlines()[0]
     return None
+
+
+def _convert(value: Any, kind: Any) -> Any:
+    # JSON Schema counts 1.0 as an integer, Python does not.
+    return int(value) if kind is int and isinstance(value, float) else msgspec.convert(value, kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 
 import orjson
 
@@ -80,17 +81,19 @@ def _float(text: str) -> float:
 
 
 def _limit_depth(value: object) -> None:
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, (dict, list))
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
+    level = _containers([value])
+    for _ in range(MAX_DEPTH):
         if not level:
             return
-    raise NotStrict(_too_deep())
+        level = _containers(
+            child for parent in level for child in (parent.values() if isinstance(parent, dict) else parent)
+        )
+    if level:
+        raise NotStrict(_too_deep())
+
+
+def _containers(values: Iterable[object]) -> list[dict[str, object] | list[object]]:
+    return [value for value in values if isinstance(value, (dict, list))]
 
 
 def _too_deep() -> str:

@@ -1,0 +1,1 @@
+"""The proposer: turns become actions, and what became of the actions becomes the answer to the turn."""

@@ -1,0 +1,152 @@
+"""From an ended turn to what the agent is told: the execution record and the completed turn.
+
+The shape is that of the published adapters: `execution.events` has one object per call, `execution.last` is the last of
+them, and each names tool, status, decision, recommendation, risk_score and enforcement_mode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from callgate.events.actions import ActionFinished, Decision
+from callgate.events.codec import MAX_RECORD_BYTES
+from callgate.events.turns import TurnCompleted
+from callgate.proposer.calls import Recorded
+from callgate.proposer.state import End, TurnEntry
+
+_MARGIN = 20_000
+"""Bytes left in a record for its headers and the fields beside the three large ones."""
+
+_MODES: Mapping[str, str] = {"allow": "autonomous", "review": "review", "needs_context": "needs_context"}
+_RESULTS: Mapping[str, str] = {"allow": "allowed", "review": "requires_approval"}
+_NULL = b"null"
+
+
+def execution_event(finished: ActionFinished, *, deliverable: bool = True) -> msgspec.Raw:
+    """The object in `execution.events` for an ended action."""
+    ref, decision = finished.action.ref, finished.decision
+    event: dict[str, Any] = {
+        "tool": ref.tool,
+        "call_id": ref.call_id,
+        "action_id": ref.id,
+        "position": ref.position,
+        "status": finished.status,
+        "via": finished.via,
+        "decision": _decision(finished.status, decision),
+        "recommendation": decision.recommendation,
+        "risk_score": decision.risk_score,
+        "enforcement_mode": decision.enforcement_mode,
+        "output": _raw(finished.output) if deliverable else None,
+        "error": finished.error,
+    }
+    if finished.action.fault is not None:
+        event["fault"] = {"code": finished.action.fault.code, "message": finished.action.fault.message}
+    if not deliverable:
+        event["omitted"] = ["output"]
+    return msgspec.Raw(orjson.dumps(event))
+
+
+def recorded_event(recorded: Recorded) -> dict[str, Any]:
+    """The object in `execution.events` for a call that the provider has carried out."""
+    return {"tool": recorded.tool, "type": recorded.item, "call_id": recorded.call_id, "status": "recorded"}
+
+
+def completed(
+    entry: TurnEntry, key: str, *, response: bytes, recorded: bytes, ends: Sequence[End], now: float
+) -> TurnCompleted:
+    """The completed turn. What does not fit into one record is left out, in the order of what the agent misses least.
+
+    The outputs are in the items as well; the response came from the agent; and each item was in an `ActionReply` of its
+    own. `execution.omitted` names what was left out.
+    """
+    events = [bytes(end.event) for end in ends]
+    items = [bytes(end.item) for end in ends if end.item is not None]
+    omitted: list[str] = []
+    if _size(response, recorded, events, items) > MAX_RECORD_BYTES:
+        events = [_without_output(event) for event in events]
+        omitted.append("outputs")
+    if _size(response, recorded, events, items) > MAX_RECORD_BYTES:
+        response = _NULL
+        omitted.append("llm_response")
+    if _size(response, recorded, events, items) > MAX_RECORD_BYTES:
+        items = []
+        omitted.append("items")
+    if _size(response, recorded, events, items) > MAX_RECORD_BYTES:
+        events, recorded = [], b"[]"
+        omitted.append("events")
+    return TurnCompleted(
+        turn_key=key,
+        tenant=entry.tenant,
+        session=entry.session,
+        turn=entry.turn,
+        agent=entry.agent,
+        status="refused" if entry.refused else "completed",
+        reason=entry.reason,
+        llm_response=msgspec.Raw(_clean(response)),
+        execution=msgspec.Raw(_execution(events, recorded, omitted)),
+        items=msgspec.Raw(b"[" + b",".join(items) + b"]"),
+        completed_at=now,
+    )
+
+
+def _execution(events: Sequence[bytes], recorded: bytes, omitted: Sequence[str]) -> bytes:
+    calls = [orjson.Fragment(event) for event in events]
+    # What the provider carried out had happened before the response came, so it stands first.
+    execution: dict[str, Any] = {"events": [*orjson.loads(recorded), *calls], "last": calls[-1] if calls else None}
+    if omitted:
+        execution["omitted"] = list(omitted)
+    return orjson.dumps(execution)
+
+
+def _size(response: bytes, recorded: bytes, events: Sequence[bytes], items: Sequence[bytes]) -> int:
+    last = len(events[-1]) if events else 0
+    separators = len(events) + len(items)
+    return len(response) + len(recorded) + sum(map(len, events)) + last + sum(map(len, items)) + separators + _MARGIN
+
+
+def _without_output(event: bytes) -> bytes:
+    value = orjson.loads(event)
+    return orjson.dumps({**value, "output": None, "omitted": ["output"]}) if value["output"] is not None else event
+
+
+def _clean(response: bytes) -> bytes:
+    """The response as it was; the decoder of events lets bytes pass that are no text, which nobody could read again."""
+    try:
+        response.decode()
+    except UnicodeDecodeError:
+        return _NULL
+    return response
+
+
+def _decision(status: str, decision: Decision) -> dict[str, Any]:
+    """The decision in BIGHUB's words. `can_run` says whether it did run, so it can't contradict the status."""
+    ran = status in {"executed", "tool_error"}
+    verdict = decision.verdict
+    return {
+        "request_id": decision.request_id,
+        "verdict": verdict,
+        "by": decision.by,
+        "mode": decision.enforcement_mode or _MODES.get(verdict, "blocked"),
+        "result": _RESULTS.get(verdict, "blocked"),
+        "allowed": verdict == "allow",
+        "can_run": ran,
+        "needs_review": decision.approval_id is not None or verdict == "review",
+        "requires_approval": decision.approval_id is not None or verdict == "review",
+        "needs_more_context": verdict == "needs_context",
+        "should_not_run": not ran,
+        "risk": decision.risk_score,
+        "risk_score": decision.risk_score,
+        "reason": decision.reason,
+        "better_action": _raw(decision.better_action),
+        "constraints": _raw(decision.constraints),
+        "approval_id": decision.approval_id,
+        "approvers": list(decision.approvers),
+    }
+
+
+def _raw(value: msgspec.Raw | None) -> orjson.Fragment | None:
+    return None if value is None else orjson.Fragment(bytes(value))

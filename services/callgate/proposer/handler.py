@@ -1,0 +1,310 @@
+"""The proposer's logic: turns in, actions out; ended actions in, replies out.
+
+Everything that it does about a record is in one unit with the record's progress, and the table remembers which turns
+and which ends have been seen: a record that comes twice finds its work done and adds nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+import orjson
+import structlog
+
+from callgate.events import ids
+from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt, ActionRef
+from callgate.events.codec import Envelope
+from callgate.events.event import Event
+from callgate.events.home import home
+from callgate.events.topics import DAY, IDENTITY_WINDOW
+from callgate.events.turns import ActionReply, TurnOrigin, TurnRecorded, TurnSubmitted
+from callgate.failures import PermanentFailure
+from callgate.log.port import Record
+from callgate.proposer import state
+from callgate.proposer.answering import item
+from callgate.proposer.calls import Reading, Unreadable
+from callgate.proposer.completing import completed, execution_event, recorded_event
+from callgate.proposer.proposing import Proposals, Turn, propose
+from callgate.proposer.reading import read
+from callgate.proposer.state import End, Kept, TurnEntry
+from callgate.settings import ProposerSettings
+from callgate.telemetry.metrics import Metrics
+from callgate.tools.toolbox import Toolbox
+from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
+
+AnyTurn: TypeAlias = TurnSubmitted | TurnRecorded
+
+_EMPTY = b"[]"
+_NULL = b"null"
+
+
+class ProposerHandler:
+    """See `worker.effects.Handler`."""
+
+    def __init__(self, toolbox: Toolbox, settings: ProposerSettings, metrics: Metrics) -> None:
+        """`toolbox` is the user's; the same one must be given to the executor."""
+        self._toolbox = toolbox
+        self._settings = settings
+        self._metrics = metrics
+        self._log = structlog.get_logger(__name__)
+
+    def lane(self, event: Event, record: Record) -> str:  # noqa: ARG002 - the port's signature
+        """The session's: its turns are read, and its actions answered, one at a time."""
+        return state.lane_of(*_owner(event))
+
+    def tenant(self, event: Event) -> str:
+        """See `Handler.tenant`."""
+        return _owner(event)[0]
+
+    async def handle(self, envelope: Envelope, context: Context) -> Effects:
+        """See `Handler.handle`."""
+        match envelope.event:
+            case TurnSubmitted() | TurnRecorded() as turn:
+                return self._turn(turn, context)
+            case ActionFinished() as finished:
+                return self._finished(finished, context)
+            case ActionInDoubt() as doubt:
+                return self._waiting(doubt, context)
+            case ActionDecided() as decided:
+                return self._waiting(decided, context) if decided.decision.verdict == "review" else NOTHING
+            case other:
+                message = f"the proposer has no use for {other.TYPE}"
+                raise PermanentFailure(message)
+
+    async def on_timer(self, key: str, context: Context) -> Effects:
+        """Forget a turn whose identity window is over; one that still waits for an end is kept until it has it."""
+        turn_key = state.key_of(key)
+        entry = state.load(context.table, key, TurnEntry)
+        if entry is None:
+            return NOTHING
+        if not entry.completed:
+            return Effects(timers=(_forget(turn_key, entry, context.clock.now() + DAY),))
+        return Effects(put={key: None, **_spent(turn_key, context)})
+
+    async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:
+        """A turn that can't be used is refused as a whole; an end that can't be told in full is told in short."""
+        match envelope.event:
+            case TurnSubmitted() | TurnRecorded() as turn:
+                return self._refuse(turn, context, f"The turn can't be used: {reason}")
+            case ActionFinished() as finished:
+                return self._finished(finished, context, deliverable=False)
+            case _:
+                return NOTHING
+
+    def _turn(self, turn: AnyTurn, context: Context) -> Effects:
+        origin = turn.origin
+        at = home(origin.tenant, origin.session, context.partitions)
+        if at != context.lease:
+            return Effects(publish=(Publish(turn),))
+        known = state.load(context.table, state.turn_name(_key(origin, context)), TurnEntry)
+        if known is not None:
+            if known.content == _content(turn):
+                return NOTHING
+            # The first turn of that name stands and will be completed, so nothing may be said in its name here.
+            return Effects(dead=DeadLettered("the turn's id was used before, with other content"))
+        late = _outside_window(turn, context)
+        if late is not None:
+            return self._refuse(turn, context, late)
+        if isinstance(turn, TurnSubmitted):
+            message = "running the model for an agent (TurnSubmitted) is not supported yet; send TurnRecorded"
+            raise PermanentFailure(message)
+        try:
+            reading = read(turn.format, bytes(turn.response))
+        except Unreadable as error:
+            return self._refuse(turn, context, f"The turn can't be read: {error}")
+        return self._proposed(turn, reading, context)
+
+    def _proposed(self, turn: TurnRecorded, reading: Reading, context: Context) -> Effects:
+        now = context.clock.now()
+        key = _key(turn.origin, context)
+        proposals = propose(Turn(turn.origin, key, 0, now), reading.calls, self._toolbox, self._settings)
+        self._tell(proposals)
+        entry = TurnEntry(
+            tenant=turn.origin.tenant,
+            session=turn.origin.session,
+            turn=turn.origin.turn,
+            agent=turn.origin.agent,
+            format=turn.format,
+            content=_content(turn),
+            count=len(proposals.actions),
+            refused=proposals.over_cap,
+            reason=self._reason(reading, proposals),
+            callers={
+                position: msgspec.Raw(orjson.dumps(call.caller))
+                for position, call in enumerate(reading.calls)
+                if call.caller is not None
+            },
+        )
+        recorded = orjson.dumps([recorded_event(each) for each in reading.recorded])
+        put = {state.turn_name(key): state.dump(entry)}
+        timers = (_forget(key, entry, now + IDENTITY_WINDOW),)
+        if entry.completed:
+            done = completed(entry, key, response=bytes(turn.response), recorded=recorded, ends=(), now=now)
+            return Effects(publish=(Publish(done),), put=put, timers=timers)
+        put[state.response_name(key)] = state.dump(Kept(response=turn.response, recorded=msgspec.Raw(recorded)))
+        return Effects(publish=tuple(Publish(action) for action in proposals.actions), put=put, timers=timers)
+
+    def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
+        ref = finished.action.ref
+        entry = _entry_of(ref, context)
+        if entry is None:
+            if not deliverable:
+                return NOTHING
+            message = "an action has ended whose turn is not known here"
+            raise PermanentFailure(message)
+        place = state.end_name(ref.turn_key, ref.position)
+        if entry.completed or context.table.get(place) is not None:
+            return NOTHING
+        now = context.clock.now()
+        caller = entry.callers.get(ref.position)
+        answer = item(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
+        end = End(event=execution_event(finished, deliverable=deliverable), item=answer)
+        reply = _reply(finished, finished.status, now, answer)
+        after = msgspec.structs.replace(entry, ended=entry.ended + 1)
+        put: dict[str, bytes | None] = {state.turn_name(ref.turn_key): state.dump(after)}
+        if not after.completed:
+            return Effects(publish=(Publish(reply),), put={**put, place: state.dump(end)})
+        kept = state.load(context.table, state.response_name(ref.turn_key), Kept)
+        done = completed(
+            after,
+            ref.turn_key,
+            response=bytes(kept.response) if kept is not None else _NULL,
+            recorded=bytes(kept.recorded) if kept is not None else _EMPTY,
+            ends=_in_order(ref, end, context),
+            now=now,
+        )
+        return Effects(publish=(Publish(reply), Publish(done)), put={**put, **_spent(ref.turn_key, context)})
+
+    def _waiting(self, event: ActionInDoubt | ActionDecided, context: Context) -> Effects:
+        """Tell the agent that a call waits. An end that was told already makes it old news."""
+        ref = event.action.ref
+        entry = _entry_of(ref, context)
+        if entry is None or entry.completed or context.table.get(state.end_name(ref.turn_key, ref.position)):
+            return NOTHING
+        status = "in_doubt" if isinstance(event, ActionInDoubt) else "approval_required"
+        return Effects(publish=(Publish(_reply(event, status, context.clock.now(), None)),))
+
+    def _refuse(self, turn: AnyTurn, context: Context, reason: str) -> Effects:
+        """End a turn of which nothing is run. Away from home it is only said, and nothing remembered."""
+        origin = turn.origin
+        now = context.clock.now()
+        key = _key(origin, context)
+        name = state.turn_name(key)
+        if context.table.get(name) is not None:
+            return NOTHING
+        entry = TurnEntry(
+            tenant=origin.tenant,
+            session=origin.session,
+            turn=origin.turn,
+            agent=origin.agent,
+            format=turn.format if isinstance(turn, TurnRecorded) else "responses",
+            content=_content(turn),
+            count=0,
+            refused=True,
+            reason=reason,
+        )
+        response = bytes(turn.response) if isinstance(turn, TurnRecorded) else _NULL
+        done = Publish(completed(entry, key, response=response, recorded=_EMPTY, ends=(), now=now))
+        if home(origin.tenant, origin.session, context.partitions) != context.lease:
+            return Effects(publish=(done,))
+        timers = (_forget(key, entry, now + IDENTITY_WINDOW),)
+        return Effects(publish=(done,), put={name: state.dump(entry)}, timers=timers)
+
+    def _reason(self, reading: Reading, proposals: Proposals) -> str | None:
+        if proposals.over_cap:
+            return f"{len(proposals.actions)} calls are more than the {self._settings.turn_cap} allowed in one turn"
+        return reading.note
+
+    def _tell(self, proposals: Proposals) -> None:
+        for action in proposals.actions:
+            fault = action.fault.code if action.fault is not None else ""
+            self._metrics.proposed(fault, action.ref.tool, action.domain, action.ref.tenant)
+        for problem in proposals.problems:
+            self._log.warning(
+                "a tool's declaration failed",
+                tool=problem.tool,
+                declaration=problem.declaration,
+                error=problem.error,
+            )
+
+
+def _owner(event: Event) -> tuple[str, str]:
+    match event:
+        case TurnSubmitted() | TurnRecorded():
+            return event.origin.tenant, event.origin.session
+        case ActionFinished() | ActionInDoubt() | ActionDecided():
+            return event.action.ref.tenant, event.action.ref.session
+        case _:
+            return "", event.TYPE
+
+
+def _key(origin: TurnOrigin, context: Context) -> str:
+    partition = home(origin.tenant, origin.session, context.partitions)
+    return ids.turn_key(partition, origin.tenant, origin.session, origin.turn)
+
+
+def _content(turn: AnyTurn) -> str:
+    if isinstance(turn, TurnRecorded):
+        return state.content_of(turn.origin, turn.format, bytes(turn.response))
+    return state.content_of(turn.origin, "submitted", bytes(turn.input))
+
+
+def _outside_window(turn: AnyTurn, context: Context) -> str | None:
+    """Why the turn's time forbids it. A redriven record is new on the log, so what it says of itself counts too."""
+    now = context.clock.now()
+    appended = context.delivered.timestamp if context.delivered is not None else now
+    if now - min(turn.submitted_at, appended) > IDENTITY_WINDOW:
+        days = IDENTITY_WINDOW / DAY
+        return f"The turn is older than {days:g} days: whether it was run before can't be known any more."
+    if turn.submitted_at - now > DAY:
+        return "The turn's `submitted_at` lies in the future; it is in seconds since the epoch."
+    return None
+
+
+def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:
+    entry = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
+    if entry is None or entry.count == 0 or not 0 <= ref.position < entry.count:
+        return None
+    return entry
+
+
+def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
+    ends = {
+        name: msgspec.json.decode(raw, type=End) for name, raw in context.table.items(state.ends_prefix(ref.turn_key))
+    }
+    ends[state.end_name(ref.turn_key, ref.position)] = last
+    return [ends[name] for name in sorted(ends)]
+
+
+def _spent(turn_key: str, context: Context) -> dict[str, bytes | None]:
+    """The entries that a completed turn needs no more; only its identity stays."""
+    names = [name for name, _ in context.table.items(state.ends_prefix(turn_key))]
+    return dict.fromkeys([*names, state.response_name(turn_key)])
+
+
+def _forget(turn_key: str, entry: TurnEntry, due: float) -> Timer:
+    return Timer(key=state.turn_name(turn_key), lane=state.lane_of(entry.tenant, entry.session), due=due)
+
+
+def _reply(
+    event: ActionFinished | ActionInDoubt | ActionDecided, status: str, now: float, answer: msgspec.Raw | None
+) -> ActionReply:
+    ref = event.action.ref
+    return ActionReply(
+        action_id=ref.id,
+        turn_key=ref.turn_key,
+        tenant=ref.tenant,
+        session=ref.session,
+        turn=ref.turn,
+        round=ref.round,
+        position=ref.position,
+        call_id=ref.call_id,
+        tool=ref.tool,
+        digest=ref.digest,
+        status=status,  # type: ignore[arg-type]
+        item=answer,
+        decision=event.decision,
+        approval_id=event.decision.approval_id,
+        replied_at=now,
+    )

@@ -1,0 +1,105 @@
+"""A handler under test, with a table that applies its effects at once: no log, no worker, no waiting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from callgate.clock import ManualClock
+from callgate.events.codec import Envelope, encode
+from callgate.events.event import Event
+from callgate.events.routing import address
+from callgate.failures import PermanentFailure
+from callgate.log.port import Record
+from callgate.worker.effects import Context, Effects, Handler, Timer
+
+
+class DictTable:
+    """A lease's living table in a dict."""
+
+    def __init__(self) -> None:
+        self.entries: dict[str, bytes] = {}
+
+    def get(self, key: str) -> bytes | None:
+        """See `Table.get`."""
+        return self.entries.get(key)
+
+    def items(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """See `Table.items`."""
+        return iter([(key, self.entries[key]) for key in sorted(self.entries) if key.startswith(prefix)])
+
+    def apply(self, effects: Effects) -> None:
+        """Take over what a handler puts."""
+        for key, value in effects.put.items():
+            if value is None:
+                self.entries.pop(key, None)
+            else:
+                self.entries[key] = value
+
+
+@dataclass
+class HandlerBench:
+    """One lease with one handler."""
+
+    handler: Handler
+    lease: int = 0
+    partitions: int = 1
+    clock: ManualClock = field(default_factory=ManualClock)
+    table: DictTable = field(default_factory=DictTable)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    dead: list[str] = field(default_factory=list)
+
+    async def deliver(self, event: Event, *, timestamp: float | None = None) -> list[Event]:
+        """What the handler publishes for a record of `event`; a permanent failure goes through `on_dead`."""
+        value, headers = encode(event, source="test", time=self.clock.now())
+        record = Record(
+            "any", self.lease, 0, None, value, headers, self.clock.now() if timestamp is None else timestamp
+        )
+        envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
+        context = self._context(record)
+        try:
+            effects = await self.handler.handle(envelope, context)
+        except PermanentFailure as failure:
+            self.dead.append(failure.reason)
+            effects = await self.handler.on_dead(envelope, context, failure.reason)
+        return self._apply(effects)
+
+    async def give_up(self, event: Event, reason: str) -> list[Event]:
+        """What the handler publishes when the worker gives the record up."""
+        envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
+        return self._apply(await self.handler.on_dead(envelope, self._context(None), reason))
+
+    async def fire(self, key: str) -> list[Event]:
+        """What the handler publishes when a timer that it set comes due."""
+        del self.timers[key]
+        return self._apply(await self.handler.on_timer(key, self._context(None)))
+
+    def _context(self, record: Record | None) -> Context:
+        async def held() -> bool:
+            return True
+
+        return Context(
+            table=self.table,
+            clock=self.clock,
+            partitions=self.partitions,
+            lease=self.lease,
+            epoch=1,
+            attempt=0,
+            first_tried=self.clock.now(),
+            delivered=record,
+            held=held,
+            remaining=lambda: None,
+        )
+
+    def _apply(self, effects: Effects) -> list[Event]:
+        self.table.apply(effects)
+        if effects.dead is not None:
+            self.dead.append(effects.dead.reason)
+        for key in effects.cancel:
+            self.timers.pop(key, None)
+        self.timers.update({timer.key: timer for timer in effects.timers})
+        for each in effects.publish:
+            # Whatever is published must fit into a record and have an address.
+            encode(each.event, source="test", time=self.clock.now())
+            address(each.event, self.partitions)
+        return [each.event for each in effects.publish]
