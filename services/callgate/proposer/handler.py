@@ -18,7 +18,7 @@ from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.topics import DAY, IDENTITY_WINDOW
-from callgate.events.turns import ActionReply, TurnOrigin, TurnRecorded, TurnSubmitted
+from callgate.events.turns import ActionReply, ResponseFormat, TurnOrigin, TurnRecorded, TurnSubmitted
 from callgate.failures import PermanentFailure
 from callgate.log.port import Record
 from callgate.proposer import state
@@ -34,6 +34,9 @@ from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
 
 AnyTurn: TypeAlias = TurnSubmitted | TurnRecorded
+
+_MOST = 900_000
+"""Bytes of one answer: it must leave room in a record for the decision that is told with it."""
 
 _EMPTY = b"[]"
 _NULL = b"null"
@@ -158,9 +161,8 @@ class ProposerHandler:
             return NOTHING
         now = context.clock.now()
         caller = entry.callers.get(ref.position)
-        answer = item(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
-        end = End(event=execution_event(finished, deliverable=deliverable), item=answer)
-        reply = _reply(finished, finished.status, now, answer)
+        end = _end(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
+        reply = _reply(finished, finished.status, now, end.item)
         after = msgspec.structs.replace(entry, ended=entry.ended + 1)
         put: dict[str, bytes | None] = {state.turn_name(ref.turn_key): state.dump(after)}
         if not after.completed:
@@ -281,6 +283,21 @@ def _spent(turn_key: str, context: Context) -> dict[str, bytes | None]:
     """The entries that a completed turn needs no more; only its identity stays."""
     names = [name for name, _ in context.table.items(state.ends_prefix(turn_key))]
     return dict.fromkeys([*names, state.response_name(turn_key)])
+
+
+def _end(finished: ActionFinished, format_: ResponseFormat, caller: bytes | None, *, deliverable: bool) -> End:
+    """What a call came to, small enough for a record: the model's answer goes before the copy in the execution."""
+    answer = item(finished, format_, caller, deliverable=deliverable)
+    if _length(answer) > _MOST:
+        return _end(finished, format_, caller, deliverable=False)
+    event = execution_event(finished, deliverable=deliverable)
+    if _length(answer) + _length(event) > _MOST:
+        event = execution_event(finished, deliverable=False)
+    return End(event=event, item=answer)
+
+
+def _length(raw: msgspec.Raw | None) -> int:
+    return 0 if raw is None else len(bytes(raw))
 
 
 def _forget(turn_key: str, entry: TurnEntry, due: float) -> Timer:

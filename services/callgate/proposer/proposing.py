@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -211,7 +212,8 @@ def _asked(tool: Tool, declaration: str, arguments: Arguments) -> object:
     if function is None:
         return None
     try:
-        return function(arguments)
+        # A copy: what the user's code does to it must not change what is digested and run.
+        return function(deepcopy(arguments))
     except Exception as error:  # the user's code may raise anything, and must not stop the other calls
         raise _DeclarationFailed(declaration, type(error).__name__) from error
 

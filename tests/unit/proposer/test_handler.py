@@ -250,6 +250,29 @@ async def test_a_result_that_cannot_be_delivered_still_ends_its_turn() -> None:
 
 
 @pytest.mark.parametrize(
+    ("output", "told", "shown"),
+    [
+        ({"x": '"' * 200_000}, True, False),
+        ({"x": "\\" * 390_000}, False, False),
+        ({"x": "y" * 200_000}, True, True),
+    ],
+)
+async def test_a_large_result_never_makes_a_record_that_cannot_be_written(
+    *, output: object, told: bool, shown: bool
+) -> None:
+    """Escaping can double a result twice over: the model's answer is kept before the copy, and the end before both."""
+    work = bench()
+    (action, _) = await propose(work, *calls(2))
+    (reply,) = only(await work.deliver(finished(action, output=output)), ActionReply)
+    assert reply.item is not None
+    assert ("too large" not in orjson.loads(bytes(reply.item))["output"]) == told
+    (entry,) = [value for key, value in work.table.entries.items() if key.startswith("end/")]
+    assert len(entry) <= MAX_RECORD_BYTES
+    assert (orjson.loads(entry)["event"]["output"] is not None) == shown
+    assert work.dead == []
+
+
+@pytest.mark.parametrize(
     ("count", "size", "omitted"),
     [(2, 100, None), (3, 240_000, ["outputs"]), (5, 240_000, ["outputs", "llm_response", "items"])],
 )

@@ -207,6 +207,21 @@ def test_a_declaration_that_fails_refuses_the_call(declared: dict[str, Callable[
     assert "secret-value" not in repr(result)
 
 
+def test_a_declaration_cannot_change_the_arguments() -> None:
+    """What a declaration does to the arguments that it is shown changes neither the digest nor another declaration."""
+
+    def spoil(arguments: Any) -> str:
+        return str(arguments["deep"].pop())
+
+    (action,) = actions(
+        [function_call(arguments='{"deep":[1,2]}')], with_tool(target_from_args=spoil, effect_key_from_args=spoil)
+    )
+    assert (action.target, action.effect_key) == ("2", "2")
+    assert action.ref.digest == digest(
+        tenant="acme", agent="bot", tool="pay", tool_version=action.tool_version, target="2", arguments={"deep": [1, 2]}
+    )
+
+
 @pytest.mark.parametrize("context", [b"[]", b'"x"', b'{"a":1,"a":2}', b'{"a":"' + b"x" * 70_000 + b'"}'])
 def test_a_context_that_cannot_be_used_refuses_the_calls(context: bytes) -> None:
     """Labels that can't be passed on would be missing in the decision, so nothing is decided without them."""
