@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import msgspec
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-"""A name that people or frameworks choose (tenant, session, agent, turn, tool). Any characters; never empty."""
+"""A name that people or frameworks choose (tenant, session, agent, turn, tool): any characters, never none."""
 
-Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")]
+# In Python a `$` also matches before a final line feed, which would then stand in a path: hence the look-ahead.
+Identifier = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$(?!\n)")]
 """An id of ours, or one that is sent to BIGHUB: safe in a URL path."""
 
-Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$(?!\n)")]
 """A SHA-256 in hexadecimal."""
 
 Seconds = float
