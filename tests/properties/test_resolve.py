@@ -73,11 +73,11 @@ def adapter_executes(answer: Mapping[str, Any]) -> bool:
         case "enforced":
             return answer.get("enforced_verdict") in ("allowed", "proceed")
         case "review":
-            return recommendation == "proceed"
+            return bool(recommendation == "proceed")
     if recommendation == "review_recommended":
         return not (answer.get("requires_approval") or answer.get("human_review"))
     if recommendation:
-        return recommendation != "do_not_proceed"
+        return bool(recommendation != "do_not_proceed")
     return bool(answer.get("allowed"))
 
 
