@@ -107,8 +107,9 @@ class Context:
 class Handler(Protocol):
     """One service's logic. Raises `TemporaryFailure` (retried in its lane, then parked) or `PermanentFailure`.
 
-    Anything else that it raises is a defect: the record becomes a dead letter that names the exception's class. A handler
-    is delivered every record at least once, perhaps twice, and must return the same effects, or none, for a repeat.
+    Anything else that it raises is a defect: the record becomes a dead letter that names the exception's class. A
+    handler is delivered every record at least once, perhaps twice, and must return the same effects, or none, for a
+    repeat.
     """
 
     def lane(self, event: Event, record: Record) -> str:

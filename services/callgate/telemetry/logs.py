@@ -1,0 +1,41 @@
+"""Logs: structured, to stderr, JSON for machines and readable on a terminal.
+
+Standard output belongs to what a command answers. Secrets need no filter here, because `Secret` shows only stars.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+"""The levels that the settings know."""
+
+
+def configure(level: str = "info", *, json: bool | None = None) -> None:
+    """Set up logging for the whole process; `json` None means JSON unless stderr is a terminal."""
+    as_json = not sys.stderr.isatty() if json is None else json
+    renderer: structlog.typing.Processor = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    )
+    processors: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if as_json:
+        processors.append(structlog.processors.format_exc_info)
+    structlog.configure(
+        processors=[*processors, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=_stderr,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _stderr(*_: object) -> structlog.typing.WrappedLogger:
+    # Looked up at each use, so that whoever replaces sys.stderr (a test runner, a redirect) gets the lines.
+    return structlog.PrintLogger(sys.stderr)

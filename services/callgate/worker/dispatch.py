@@ -1,0 +1,237 @@
+"""Running the work of one lease: lanes in, outcomes out, and everything that waits for its time.
+
+What a handler returns is accepted here and nowhere else; once the lease has ended nothing is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter
+from collections.abc import Callable
+
+from callgate.log.port import LeaseLost
+from callgate.worker.alarm import Alarm
+from callgate.worker.attempts import Attempts, Braked, Done
+from callgate.worker.committer import Committer, Entry
+from callgate.worker.effects import Context
+from callgate.worker.ledger import Ledger
+from callgate.worker.parking import unpark
+from callgate.worker.retry import Again, Park
+from callgate.worker.timers import Armed
+from callgate.worker.work import Work
+from callgate.worker.workshop import Workshop
+
+OVERFLOW = 10
+"""Windows of records that a lease parks for tenants over their share, before it lets the partition wait instead."""
+
+OVERFLOW_SECONDS = 1.0
+"""How soon such records are looked at again."""
+
+
+class Dispatch:
+    """The work in hand of one claim. `lose` is called when a handler finds that the lease is lost."""
+
+    def __init__(
+        self,
+        claim: int,
+        ledger: Ledger,
+        committer: Committer,
+        workshop: Workshop,
+        *,
+        context: Callable[[Work], Context],
+        lose: Callable[[str], None],
+    ) -> None:
+        self._claim = claim
+        self._ledger = ledger
+        self._committer = committer
+        self._shop = workshop
+        self._clock = workshop.clock
+        self._lanes = workshop.lanes
+        self._lose = lose
+        self._topics = {topic.name: topic for topic in workshop.job.topics}
+        self._attempts = Attempts(workshop, ledger, submit=self._submit, context=context)
+        self._alarm = Alarm(workshop.clock, self._ring)
+        self._works: dict[Work, None] = {}  # in memory, oldest first
+        self._tenants: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retries: list[tuple[float, int, str]] = []
+        self._behind: dict[str, list[Work]] = {}  # timers whose lane is parked
+        self.timers_allowed = False
+        """Whether the lease has passed all that was there at its claim."""
+        self.defect: BaseException | None = None
+        """What the dispatch itself failed of, a handler's failures apart: the worker must stop."""
+        self._over = False
+
+    @property
+    def oldest_taken(self) -> float | None:
+        """When (monotonic) the oldest work in memory was taken."""
+        return next(iter(self._works)).taken if self._works else None
+
+    async def watch_time(self) -> None:
+        """Start what comes due, for ever; end it by cancelling."""
+        await self._alarm.run()
+
+    def allow_timers(self) -> None:
+        """The lease has passed all that was there at its claim: what was due before may fire."""
+        if not self.timers_allowed:
+            self.timers_allowed = True
+            self._alarm.now()
+
+    def start(self, work: Work) -> None:
+        """Run what the lanes have picked."""
+        task = asyncio.get_running_loop().create_task(self._execute(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    async def finished(self) -> None:
+        """Wait until nothing runs."""
+        while self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def cancel(self) -> None:
+        """Cut off what runs."""
+        for task in self._tasks:
+            task.cancel()
+
+    def end(self) -> None:
+        """The lease has ended: forget everything, accept nothing."""
+        self._over = True
+        self._lanes.drop(self._claim)
+        self.cancel()
+
+    def enqueue(self, work: Work) -> None:
+        """Take in a record that was fetched: behind its lane, in memory or, where the lane is parked, in the state."""
+        if work.lane in self._ledger.parking:
+            self._committer.submit(self._ledger.park((work,), 0.0))
+        else:
+            self._add(work)
+
+    def make_room(self) -> None:
+        """Park what tenants have waiting beyond their share of the window, so that others behind it are seen."""
+        share = self._shop.settings.window * self._shop.settings.tenant_share
+        most = OVERFLOW * self._shop.settings.window
+        for tenant, held in list(self._tenants.items()):
+            surplus = held - share
+            for works in self._lanes.idle(self._claim, tenant):
+                if surplus <= 0 or len(self._ledger.parking) >= most:
+                    break
+                if all(work.timer is None and work.parked is None for work in works):
+                    surplus -= len(works)
+                    self._park_lane(works[0].lane, OVERFLOW_SECONDS)
+
+    def _add(self, work: Work) -> None:
+        work.taken = self._clock.monotonic()
+        self._works[work] = None
+        self._tenants[work.tenant] += 1
+        self._lanes.add(self._claim, work)
+
+    def _remove(self, work: Work) -> None:
+        self._works.pop(work, None)
+        self._tenants[work.tenant] -= 1
+        if self._tenants[work.tenant] <= 0:
+            del self._tenants[work.tenant]
+
+    def _submit(self, entry: Entry) -> None:
+        self._committer.submit(entry)
+        due = self._ledger.timers.next_due() if self.timers_allowed else None
+        if due is not None:
+            self._alarm.within(due - self._clock.now())
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (defect := task.exception()) is not None and self.defect is None:
+            self.defect = defect
+            self._lose("defect")
+
+    async def _execute(self, work: Work) -> None:
+        try:
+            outcome = await self._attempts.run(work)
+        except LeaseLost:
+            self._lose("lost")
+            return
+        if self._over:
+            return
+        self._shop.beat()
+        key = (self._claim, work.lane)
+        if isinstance(outcome, Done):
+            self._remove(work)
+            self._lanes.finish(key)
+            self._follow(work.lane)
+        elif isinstance(outcome, Again):
+            self._lanes.hold(key)
+            heapq.heappush(self._retries, (self._clock.monotonic() + outcome.after, work.ticket, work.lane))
+            self._alarm.within(outcome.after)
+        elif isinstance(outcome, Braked):
+            self._lanes.hold(key)
+            self._shop.trip(outcome.reason)
+        else:
+            self._park(work, outcome)
+        self._shop.pump()
+
+    def _park(self, work: Work, outcome: Park) -> None:
+        if work.timer is None:
+            self._park_lane(work.lane, outcome.after)
+            return
+        self._remove(work)
+        self._lanes.finish((self._claim, work.lane))
+        self._committer.submit(self._ledger.postpone(work, self._clock.now() + outcome.after))
+        self._alarm.within(outcome.after)
+
+    def _park_lane(self, lane: str, after: float) -> None:
+        works = self._lanes.clear((self._claim, lane))
+        for work in works:
+            self._remove(work)
+        records = [work for work in works if work.timer is None]
+        self._behind.setdefault(lane, []).extend(work for work in works if work.timer is not None)
+        self._committer.submit(self._ledger.park(records, self._clock.now() + after))
+        self._alarm.within(after)
+
+    def _follow(self, lane: str) -> None:
+        """What waited behind a lane's parked records may run when the last of them is done."""
+        if lane in self._ledger.parking:
+            self._alarm.now()
+            return
+        for work in self._behind.pop(lane, ()):
+            self._add(work)
+
+    def _ring(self) -> float | None:
+        monotonic, now = self._clock.monotonic(), self._clock.now()
+        while self._retries and self._retries[0][0] <= monotonic:
+            self._lanes.resume((self._claim, heapq.heappop(self._retries)[2]))
+        while (key := self._ledger.parking.due(now)) is not None:
+            self._unpark(key, now)
+        if self.timers_allowed:
+            for armed in self._ledger.timers.due(now):
+                self._fire(armed)
+        self._shop.pump()
+        moments = [self._ledger.parking.next_due(), self._ledger.timers.next_due() if self.timers_allowed else None]
+        waits = [moment - now for moment in moments if moment is not None]
+        if self._retries:
+            waits.append(self._retries[0][0] - monotonic)
+        return max(0.0, min(waits)) if waits else None
+
+    def _unpark(self, key: str, now: float) -> None:
+        value = self._ledger.table.get(key)
+        assert value is not None
+        work = unpark(key, value, self._topics, self._shop.job.handler)
+        settings = self._shop.settings
+        crowded = len(self._works) >= settings.window
+        if crowded or self._tenants[work.tenant] >= max(1.0, settings.window * settings.tenant_share):
+            self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS)
+        else:
+            self._add(work)
+
+    def _fire(self, armed: Armed) -> None:
+        work = Work(
+            lane=armed.lane,
+            tenant="",
+            ticket=self._ledger.ticket(),
+            timer=armed,
+            attempt=armed.attempt,
+            first_tried=armed.first_tried,
+        )
+        if armed.lane in self._ledger.parking:
+            self._behind.setdefault(armed.lane, []).append(work)
+        else:
+            self._add(work)

@@ -1,0 +1,39 @@
+"""The living table of a lease: what was restored, with every accepted change, in the order of its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from sortedcontainers import SortedDict
+
+RESERVED = "~"
+"""Keys that begin with it are the worker's own (parked records, timers); handlers neither see nor write them."""
+
+
+class LivingTable:
+    """Sorted, so that reading a prefix costs what it yields and not what the table holds."""
+
+    def __init__(self, restored: Mapping[str, bytes]) -> None:
+        self._entries: SortedDict[str, bytes] = SortedDict(restored)
+
+    def get(self, key: str) -> bytes | None:
+        """See `effects.Table.get`."""
+        return self._entries.get(key)
+
+    def items(self, prefix: str) -> Iterator[tuple[str, bytes]]:
+        """See `effects.Table.items`. The worker's own entries are given only to who asks for their prefix."""
+        found: list[tuple[str, bytes]] = []
+        for key in self._entries.irange(prefix):
+            if not key.startswith(prefix):
+                break
+            if prefix.startswith(RESERVED) or not key.startswith(RESERVED):
+                found.append((key, self._entries[key]))
+        return iter(found)
+
+    def apply(self, puts: Mapping[str, bytes | None]) -> None:
+        """Make accepted changes visible to later work."""
+        for key, value in puts.items():
+            if value is None:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = value
