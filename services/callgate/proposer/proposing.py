@@ -23,6 +23,7 @@ from callgate.proposer.calls import ReadCall
 from callgate.settings import ProposerSettings
 from callgate.tools import arguments as reading
 from callgate.tools import strict_json
+from callgate.tools.tool import CALL
 from callgate.tools.toolbox import Entry, Tool, Toolbox
 
 MAX_CONTEXT_BYTES = 65_536
@@ -140,6 +141,10 @@ def _check(call: ReadCall, toolbox: Toolbox) -> _Checked:
         return _Checked(call, arguments=arguments, fault=Fault(code="unknown_tool", message=message))
     if isinstance(parsed, Fault):
         return _Checked(call, entry, fault=parsed)
+    if entry.tool.takes_call and CALL in parsed:
+        # An open schema would let the model's own `call` take the place of the one that Callgate fills in.
+        message = f"The arguments do not fit the tool: `{CALL}` is not known."
+        return _Checked(call, entry, parsed, Fault(code="invalid_arguments", message=message))
     return _Checked(call, entry, parsed, reading.validate(entry.validator, parsed))
 
 

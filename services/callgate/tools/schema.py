@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 
 from callgate.tools.binding import convertible
-from callgate.tools.tool import Call
+from callgate.tools.tool import CALL, Call
 
 Schema = dict[str, Any]
 
@@ -62,7 +62,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
     kinds: dict[str, Any] = {}
     takes_call = False
     for name, parameter in _parameters(function).items():
-        if name == "call" and hints.get(name, Call) is Call:
+        if name == CALL and hints.get(name, Call) is Call:
             takes_call = True
             continue
         if parameter.kind in _VARIADIC or parameter.kind is inspect.Parameter.POSITIONAL_ONLY:

@@ -9,6 +9,9 @@ from typing import Any, get_args
 from callgate.events.actions import CallKind, Effect
 from callgate.events.digest import canonical_digest
 
+CALL = "call"
+"""The keyword under which a tool that asks for it gets its `Call`; never an argument from the model."""
+
 Arguments = Mapping[str, Any]
 """Decoded arguments: a JSON object that fits the tool's schema."""
 

@@ -22,7 +22,7 @@ from callgate.failures import BadInput
 from callgate.tools import admission, binding
 from callgate.tools.arguments import Validator
 from callgate.tools.schema import Untypable, read_signature
-from callgate.tools.tool import Arguments, Call, Tool
+from callgate.tools.tool import CALL, Arguments, Call, Tool
 
 __all__ = ["Arguments", "Call", "Entry", "Tool", "ToolOptions", "Toolbox"]
 
@@ -166,6 +166,6 @@ def _rest(options: ToolOptions, name: str, function: Callable[..., Any]) -> dict
 
 def _takes_call(function: Callable[..., Any]) -> bool:
     try:
-        return "call" in inspect.signature(function).parameters
+        return CALL in inspect.signature(function).parameters
     except (TypeError, ValueError):
         return False

@@ -116,6 +116,13 @@ def test_each_fault_is_named_and_the_call_kept(item: dict[str, Any], code: str, 
     assert orjson.loads(bytes(action.arguments)) == kept
 
 
+def test_the_model_cannot_fill_in_the_call() -> None:
+    """Where a tool takes the `Call`, an argument of that name is refused, whatever the schema lets through."""
+    item = function_call(arguments='{"call":{"action_id":"forged"}}')
+    assert codes(actions([item], with_tool(takes_call=True))) == ["invalid_arguments"]
+    assert codes(actions([item], with_tool())) == [None]
+
+
 def test_arguments_beyond_the_limit_are_refused_and_cut() -> None:
     """Arguments that later events could not carry are refused, and only their beginning is kept."""
     (action,) = actions([function_call(arguments=orjson.dumps({"x": "é" * 200_000}).decode())])

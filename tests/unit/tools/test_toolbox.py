@@ -148,6 +148,12 @@ def test_a_toolbox_is_loaded_from_the_working_directory(here: Path) -> None:
     assert [each.name for each in load_toolbox("loaded_tools:toolbox")] == ["ping"]
 
 
+def test_a_function_may_make_the_toolbox(here: Path) -> None:
+    """A function at the address is called for its toolbox, so that one can depend on the environment."""
+    (here / "made_tools.py").write_text(MODULE + "def make():\n    return toolbox\n")
+    assert [each.name for each in load_toolbox("made_tools:make")] == ["ping"]
+
+
 @pytest.mark.parametrize(
     ("address", "source", "told"),
     [
@@ -161,6 +167,8 @@ def test_a_toolbox_is_loaded_from_the_working_directory(here: Path) -> None:
         ("m6:toolbox", "x = 1\nraise RuntimeError('no\\nway')", "RuntimeError: no at .*m6.py:2"),
         ("m7:toolbox", "def (", "SyntaxError"),
         ("m8:toolbox", "raise SystemExit(0)", "SystemExit"),
+        ("m8a:make", "def make():\n    raise RuntimeError('no')", "RuntimeError: no at .*m8a.py:2"),
+        ("m8b:make", "def make():\n    return 3", "int, not a Toolbox"),
         ("m9:toolbox", MODULE + "toolbox.tool(lambda x: x, name='bad')", "tool 'bad'"),
     ],
 )
