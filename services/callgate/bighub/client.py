@@ -142,6 +142,7 @@ class Bighub:
             failure = translated(call, error)
             if isinstance(failure, Unauthorized):
                 self._refused = failure.reason
+            # The chain would carry the request, headers and all, into whatever prints a traceback.
             raise self._without_key(failure) from None
         except (TypeError, ValueError, RecursionError) as error:
             message = f"the request can't be written as JSON ({call}): {type(error).__name__}"

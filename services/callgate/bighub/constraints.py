@@ -52,6 +52,7 @@ def gather(answer: Mapping[str, object]) -> Gathered:
 
 
 def _put(found: dict[str, object], name: str, value: object) -> None:
+    """Keep a constraint; one that is said twice must be the same both times, since nothing says which would count."""
     if name in found and found[name] != value:
         raise _Unreadable
     found[name] = value
@@ -71,6 +72,7 @@ def _named(field: str, carrier: object) -> Iterator[tuple[str, object]]:
 
 
 def _item(item: object) -> Iterator[tuple[str, object]]:
+    """One item of a list. Raises `_Unreadable` rather than guess: a guessed constraint is one that nobody keeps to."""
     match item:
         case str() if item.strip():
             yield item, True

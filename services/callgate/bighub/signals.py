@@ -40,6 +40,7 @@ class Signal:
     wish of one of these severities, all of which still run nothing by themselves."""
 
 
+# Caution without constraints still runs: it says how, not whether.
 _RECOMMENDATIONS = {
     "proceed": Severity.ALLOW,
     "proceed_with_caution": Severity.CONSTRAINED,
@@ -53,12 +54,14 @@ _RESULTS = {
     "blocked": Severity.BLOCK,
     "denied": Severity.BLOCK,
 }
+# Every other verdict blocks, `denied` and words of the future alike: it is the one field that calls itself enforced.
 _VERDICTS = {
     "allowed": Severity.ALLOW,
     "proceed": Severity.ALLOW,
     "requires_approval": Severity.REVIEW,
     "blocked": Severity.BLOCK,
 }
+# Words of the documents, and the gate words that the backend sends, in capitals too.
 _MODES = {
     "autonomous": Severity.ALLOW,
     "full": Severity.ALLOW,
@@ -80,6 +83,7 @@ _REQUEST_TYPES = {
     "clarification_needed": Severity.NEEDS_CONTEXT,
     "needs_more_context": Severity.NEEDS_CONTEXT,
 }
+# What stands beside every answer other than yes. `denied` is not among them: somebody chose that word.
 _GENERIC_WORDS = frozenset(
     {("recommendation", "do_not_proceed"), ("enforced_verdict", "blocked"), ("result", "blocked")}
 )
@@ -95,6 +99,7 @@ _FLAGS: dict[str, Signal] = {
         ("dry_run", Severity.BLOCK, False),
     )
 }
+# True permits nothing that another field withholds; false withholds alone.
 _PERMISSIONS = ("allowed", "can_run")
 
 
@@ -157,6 +162,7 @@ def _word(
             severity = words.get(word, unknown)
             if word not in words or (text != word and not folded):
                 severity = max(severity, unknown)
+            # A word that was made stricter for its spelling is not the word that may ask for anything.
             known = words.get(word) is severity
             generic = severity is Severity.BLOCK and (name, word) in _GENERIC_WORDS and known
             yield Signal(
@@ -171,6 +177,7 @@ def _word(
 
 
 def _permissions(answer: Mapping[str, object]) -> Iterator[Signal]:
+    """The yes-or-no fields, and the name of a rule that blocked: a no beside which nothing else says why is a block."""
     for name in _PERMISSIONS:
         match answer.get(name):
             case None:
@@ -191,6 +198,10 @@ def _permissions(answer: Mapping[str, object]) -> Iterator[Signal]:
 
 
 def _ceiling(ceiling: object) -> Iterator[Signal]:
+    """The catastrophic ceiling, which neither the SDK nor its adapter reads, blocks whatever it would force.
+
+    One that forces something without saying whether it is active counts as active.
+    """
     name = "catastrophic_ceiling"
     match ceiling:
         case None:
@@ -222,7 +233,10 @@ def _override(override: object) -> Iterator[Signal]:
 
 
 def _nested(answer: Mapping[str, object], *names: str, words: Mapping[str, Mapping[str, Severity]]) -> Iterator[Signal]:
-    """Signals inside an explanatory object. They restrict; only the top level permits."""
+    """Signals inside an explanatory object, found under `names`. They restrict; only the top level permits.
+
+    A path that ends in something other than an object is of a wrong type, where the adapter crashes after the effect.
+    """
     holder: object = answer
     path = ""
     for name in names:
@@ -243,4 +257,5 @@ def _mistyped(field: str, value: object) -> Signal:
 
 
 def _shown(text: str) -> str:
+    """Enough of a text to recognise it in a reason; the other side chooses its length."""
     return text[:64]

@@ -86,6 +86,10 @@ class Evaluation:
         return answer({"status": "ok", "sandbox": True, "decisions": len(self._store.requests())})
 
     def _decide(self, body: Body, *, scope: str, key: str | None) -> Decided:
+        """The decision on one request, remembered, or the one that was given before.
+
+        No await stands between looking and writing, so two equal requests at once are one decision.
+        """
         content = canonical_digest({**body, "idempotent": key is not None})
         if key is not None and (known := self._store.decided_under(scope, key)) is not None:
             if known.content != content:
@@ -95,6 +99,7 @@ class Evaluation:
         if key is None and (lost := self._store.lost_answer(content, now - _LOST_SECONDS)) is not None:
             self._store.mark_lost(lost.request_id, lost=False)
             return lost
+        # An id must be new for a new decision, and the same for the same run of the same script.
         nth = 0 if key is not None else self._store.times_decided(content)
         request_id = f"req_{fingerprint(scope, key or content, nth)}"
         ruling = self._ruling(body)
@@ -109,6 +114,7 @@ class Evaluation:
         return decided
 
     def _ruling(self, body: Body) -> Ruling:
+        """The kill switch's word, which no client asks for by itself, or else the policy's."""
         for switch in self._store.active_switches():
             if switch.get("scope") == "global" or switch.get("domain") == body["domain"]:
                 return Ruling(decision="block", reason="a kill switch is active", risk_score=1.0, rule="kill_switch")

@@ -122,6 +122,7 @@ class Ingest:
         return answer({"total": sum(counts.values()), "by_event_type": dict(counts)})
 
     def _take(self, event: Body) -> bool:
+        """Journal an event once: the API has no key for it, and clients deliver at least once."""
         return self._store.ingest(canonical_digest(event), event, self._clock.now())
 
     def _lifecycles(self) -> list[Body]:
@@ -143,6 +144,7 @@ class Ingest:
 
 
 def _status(events: list[Body]) -> str:
+    """A lifecycle is completed by any event that has an outcome."""
     return "completed" if any(event.get("outcome") for event in events) else "pending"
 
 

@@ -25,7 +25,9 @@ from callgate.sandbox.times import iso
 _POSITIVE = ("SUCCESS", "NO_EFFECT")
 _NEGATIVE = ("FAILURE", "ROLLBACK", "INCIDENT", "CHURN", "FRAUD", "ESCALATION", "CORRECTION")
 _NEUTRAL = ("BLOCKED",)
+# TOOL_ERROR is not among them: it says what a tool did, not what came of it.
 _TAXONOMY = (*_POSITIVE, *_NEGATIVE, *_NEUTRAL)
+# The SDK's own examples write it so.
 _ALIASES = {"COMPLETED": "SUCCESS"}
 _BATCH = 100
 _SUBJECTS = ("request_id", "validation_id", "case_id")
@@ -181,6 +183,7 @@ class Outcomes:
 
 
 def _category(status: str) -> str:
+    """Blocked is neither good nor bad: what would have happened is not known."""
     if status in _NEUTRAL:
         return "neutral"
     return "positive" if status in _POSITIVE else "negative"

@@ -35,7 +35,7 @@ _BODIES: dict[Body, tuple[bytes, str]] = {
 
 
 def application(store: Store, policy: Policy, faults: Faults, clock: Clock) -> web.Application:
-    """The application over its parts."""
+    """The application over its parts. Faults come after credentials, so that a fault file can't make a 401 vanish."""
     outcomes = Outcomes(store, clock)
     app = web.Application(
         client_max_size=_MOST_BYTES, middlewares=[_refusing, _authenticated, _Faulty(faults, store, clock)]
@@ -65,6 +65,7 @@ async def _refusing(request: web.Request, handler: Handler) -> web.StreamRespons
 
 @web.middleware
 async def _authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Any credential will do: the sandbox guards nothing, but a client that sends none would fail elsewhere."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if request.headers.get("X-API-Key") or (scheme.lower() == "bearer" and token.strip()):
         return await handler(request)
@@ -72,7 +73,11 @@ async def _authenticated(request: web.Request, handler: Handler) -> web.StreamRe
 
 
 class _Faulty:
-    """The middleware that fails on demand."""
+    """The middleware that fails on demand.
+
+    A fault "before" leaves no trace, like an overloaded server; one "after" has done the work and loses the answer,
+    which the store remembers, so that a repeat without a key is known for one.
+    """
 
     __middleware_version__ = 1
 
@@ -102,6 +107,7 @@ class _Faulty:
 
 
 def _spoilt(fault: Fault) -> web.Response:
+    """The answer that is no answer: an odd body, which a proxy would send with status 200, or an error."""
     if fault.body is not None:
         raw, kind = _BODIES[fault.body]
         return web.Response(body=raw, content_type=kind, status=fault.status or 200)
@@ -125,6 +131,7 @@ def _altered(response: web.StreamResponse, fault: Fault, turn: int) -> web.Strea
 
 
 async def _action(request: web.Request) -> object:
+    """The body's action, for faults that look at it; a body that can't be read is the endpoint's to refuse."""
     try:
         body = orjson.loads(await request.read() or b"null")
     except orjson.JSONDecodeError:

@@ -9,6 +9,7 @@ from callgate.sandbox.policy import Ruling
 Body = dict[str, object]
 """A decoded JSON object."""
 
+# Every field that some consumer reads is there, and all of them say the same: who fails on these fails on anything.
 _SHAPES: Mapping[str, Mapping[str, object]] = {
     "allow": {
         "enforced_verdict": "allowed",
@@ -98,6 +99,7 @@ def failed_item(request_id: str, code: str, message: str) -> Body:
 
 
 def _packet(ruling: Ruling, recommendation: str) -> Body:
+    """The packet beside the decision. `signal` must be an object, or the adapter breaks after it has run the tool."""
     band = next(name for most, name in _BANDS if ruling.risk_score < most)
     return {
         "version": "1",
