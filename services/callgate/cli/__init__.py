@@ -1,0 +1,1 @@
+"""The command line: one file per command group; the composition of processes is in `assembly`."""

@@ -1,0 +1,1 @@
+"""Switches and holds: what operators have said may not start, and how every service knows."""

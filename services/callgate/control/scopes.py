@@ -1,0 +1,73 @@
+"""Which switches apply to an action: the scope ladder. Pure.
+
+A scope is a set of fields (tenant, agent, tool, domain); it covers an action that agrees with every field it sets. A
+stop or hold of any scope that covers the action applies: narrower scopes add, they never lift a wider one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from callgate.events.control import ControlChanged
+
+UNREADABLE = "the control topic can't be read, which counts as stopped"
+"""The reason given while nobody can know what the switches say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What of an action a scope looks at."""
+
+    tenant: str
+    agent: str
+    tool: str
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Every switch and hold in force up to an epoch."""
+
+    active: Mapping[str, ControlChanged] = field(default_factory=dict)
+    """By scope key (`ControlChanged.scope`)."""
+    epoch: int = -1
+    """Offset of the last record of `control` that is taken into account; -1 where there is none."""
+    readable: bool = True
+
+    def apply(self, change: ControlChanged, offset: int) -> Switches:
+        """The switches after one more record. A record that was applied before changes nothing."""
+        if offset <= self.epoch:
+            return self
+        active = dict(self.active)
+        if change.active and change.kind != "partitions":
+            active[change.scope()] = change
+        else:
+            active.pop(change.scope(), None)
+        return Switches(active, offset, self.readable)
+
+    def stopped(self, subject: Subject) -> str | None:
+        """Why nothing of this kind may start and what waits is killed, or None."""
+        return UNREADABLE if not self.readable else self._reason("stop", subject)
+
+    def held(self, subject: Subject) -> str | None:
+        """Why nothing of this kind may start for now, or None."""
+        return self._reason("hold", subject)
+
+    def _reason(self, kind: Literal["stop", "hold"], subject: Subject) -> str | None:
+        for change in self.active.values():
+            if change.kind == kind and covers(change, subject):
+                return change.reason or f"{kind} by {change.changed_by}"
+        return None
+
+
+def covers(change: ControlChanged, subject: Subject) -> bool:
+    """Whether a change's scope takes in the subject."""
+    wanted = (
+        (change.tenant, subject.tenant),
+        (change.agent, subject.agent),
+        (change.tool, subject.tool),
+        (change.domain, subject.domain),
+    )
+    return all(scope is None or scope == value for scope, value in wanted)

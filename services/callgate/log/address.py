@@ -1,0 +1,54 @@
+"""Opening the log that an address names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from callgate.clock import Clock
+from callgate.failures import BadInput
+from callgate.log.port import Log
+
+if TYPE_CHECKING:
+    from callgate.log.sqlite.hostile import Hostility
+
+PARTITIONS = 4
+"""N of a new embedded log: enough to use a laptop's cores, few enough to be cheap at rest."""
+
+MEMORY = "sqlite://:memory:"
+_FILE = "sqlite:///"
+_FIELD = "CALLGATE_LOG"
+
+
+async def open_log(
+    address: str, *, clock: Clock, partitions: int = PARTITIONS, hostile: Hostility | None = None
+) -> Log:
+    """The log at `address`, made if it is a file that does not exist. Raises BadInput, `LogUnavailable`.
+
+    `partitions` holds for a new file only. `hostile` is for tests: the same log, as unkind as it may be.
+    """
+    from callgate.log.sqlite.engine import open_sqlite  # noqa: PLC0415 - an engine is loaded when it is used
+
+    path = file_of(address)
+    if hostile is None:
+        return await open_sqlite(path, partitions=partitions, clock=clock)
+    from callgate.log.sqlite.hostile import HostileLog  # noqa: PLC0415 - only tests pay for it
+
+    inner = await open_sqlite(path, partitions=partitions, clock=clock, gap=hostile.gap)
+    return HostileLog(inner, hostile, clock)
+
+
+def file_of(address: str) -> str:
+    """The file of an embedded log's address, or ":memory:". Raises BadInput."""
+    if address == MEMORY:
+        return ":memory:"
+    if address.startswith("kafka://"):
+        raise BadInput(_FIELD, "the engine for Kafka is not there yet", "Use sqlite:///callgate.db")
+    if not address.startswith(_FILE) or len(address) == len(_FILE):
+        raise BadInput(_FIELD, f"{address!r} is no address of a log", f"Use sqlite:///callgate.db or {MEMORY}")
+    path = Path(address.removeprefix(_FILE))
+    if path.is_dir():
+        raise BadInput(_FIELD, f"{path} is a folder", "Name a file in it")
+    if not path.parent.is_dir():
+        raise BadInput(_FIELD, f"the folder {path.parent} does not exist", "Make it, or name another file")
+    return str(path)

@@ -1,0 +1,162 @@
+"""A lease on the embedded engine: fenced by its epoch, which every unit's transaction checks."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Progress, Record, Unit
+from callgate.log.sqlite.store import Claimed
+
+if TYPE_CHECKING:
+    from callgate.log.sqlite.engine import SqliteLog
+    from callgate.log.sqlite.membership import SqliteGroup
+
+
+class SqliteLease:
+    """See `log.port.Lease`."""
+
+    def __init__(self, log: SqliteLog, group: SqliteGroup, claimed: Claimed) -> None:
+        self._log = log
+        self._group = group
+        self._claimed = claimed
+        self._at = {topic: claimed.progress.get(topic, Progress()).next_offset for topic in group.topics}
+        self._closing: float | None = None
+        self._changed = asyncio.Event()
+        self._over = False
+        self._turn = 0
+
+    @property
+    def number(self) -> int:
+        """See `Lease.number`."""
+        return self._claimed.number
+
+    @property
+    def epoch(self) -> int:
+        """See `Lease.epoch`."""
+        return self._claimed.epoch
+
+    @property
+    def table(self) -> Mapping[str, bytes]:
+        """See `Lease.table`."""
+        return self._claimed.table
+
+    @property
+    def progress(self) -> Mapping[str, Progress]:
+        """See `Lease.progress`."""
+        return self._claimed.progress
+
+    @property
+    def claim_ends(self) -> Mapping[str, int]:
+        """See `Lease.claim_ends`."""
+        return self._claimed.ends
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the time to give it back is over."""
+        return self._closing is not None and self._log.clock.monotonic() >= self._closing
+
+    def closing_within(self) -> float | None:
+        """See `Lease.closing_within`."""
+        return None if self._closing is None else max(0.0, self._closing - self._log.clock.monotonic())
+
+    def close_within(self, seconds: float) -> None:
+        """Somebody else is to have it."""
+        self._closing = self._log.clock.monotonic() + seconds
+        self._changed.set()
+
+    def end(self) -> None:
+        """It is over, whatever the reason."""
+        self._over = True
+        self._changed.set()
+        self._group.ended(self)
+
+    async def held(self) -> bool:
+        """See `Lease.held`."""
+        if self._over:
+            return False
+        held = await self._log.call(
+            lambda: self._log.store.holds(self._group.name, self.number, self.epoch, self._group.member)
+        )
+        if not held:
+            self.end()
+        return held and not self._over
+
+    async def fetch(self, limit: int, wait: float, topics: Sequence[str] | None = None) -> list[Record]:
+        """See `Lease.fetch`."""
+        wanted = [topic for topic in (topics if topics is not None else self._group.topics) if topic in self._at]
+        clock = self._log.clock
+        until = clock.monotonic() + wait
+        with self._log.watching([(topic, self.number) for topic in wanted]) as grown:
+            while True:
+                self._check()
+                grown.clear()
+                records = await self._read(wanted, limit)
+                left = until - clock.monotonic()
+                if records or left <= 0 or self._closing is not None:
+                    return records
+                await self._wait(grown, left)
+
+    async def commit(self, unit: Unit) -> None:
+        """See `Lease.commit`."""
+        self._check()
+        now = self._log.clock.now()
+        store = self._log.store
+        try:
+            positions = await self._log.call(
+                lambda: store.commit(self._group.name, self.number, self.epoch, self._group.member, unit, now)
+            )
+        except (LeaseLost, CommitUnknown):
+            self.end()
+            raise
+        self._log.appended(positions)
+
+    async def release(self) -> None:
+        """See `Lease.release`."""
+        self.end()
+        with suppress(LogUnavailable, CommitUnknown):
+            await self._log.call(
+                lambda: self._log.store.release(self._group.name, self.number, self.epoch, self._group.member)
+            )
+        self._group.stir()
+
+    def _check(self) -> None:
+        if self._over:
+            raise LeaseLost(f"lease {self.number} of {self._group.name} has ended")
+
+    async def _read(self, topics: Sequence[str], limit: int) -> list[Record]:
+        found: list[Record] = []
+        # Begin with another topic each time, so that a busy one can't starve its neighbours.
+        self._turn += 1
+        for index in range(len(topics)):
+            topic = topics[(index + self._turn) % len(topics)]
+            while len(found) < limit and self._at[topic] < (end := self._log.end(topic, self.number)):
+                start, room = self._at[topic], limit - len(found)
+                page = await self._log.call(
+                    lambda topic=topic, start=start, end=end, room=room: self._log.store.read(  # type: ignore[misc]
+                        topic, self.number, start, end, room
+                    )
+                )
+                self._at[topic] = page[-1].offset + 1 if len(page) == room else end
+                found.extend(record for record in page if not self._done(record))
+        return found
+
+    def _done(self, record: Record) -> bool:
+        done = self._claimed.progress.get(record.topic, Progress()).done
+        place = bisect_right(done, (record.offset, float("inf"))) - 1
+        return place >= 0 and record.offset < done[place][1]
+
+    async def _wait(self, grown: asyncio.Event, seconds: float) -> None:
+        waits = [
+            asyncio.ensure_future(grown.wait()),
+            asyncio.ensure_future(self._changed.wait()),
+            asyncio.ensure_future(self._log.clock.sleep(seconds)),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waits:
+                each.cancel()
