@@ -88,6 +88,7 @@ def _result(finished: ActionFinished) -> bytes | None:
 
 
 def _reason(finished: ActionFinished) -> str:
+    """Why there is no result: the call's own fault first, then the run's error, then what the decision tells."""
     if finished.action.fault is not None:
         return finished.action.fault.message
     if finished.error:
@@ -98,15 +99,18 @@ def _reason(finished: ActionFinished) -> str:
 
 
 def _verbatim(raw: bytes) -> str:
+    """A JSON text as the model reads it."""
     # Compacting without decoding keeps every number as the tool wrote it.
     return str(orjson.loads(raw)) if raw.lstrip()[:1] == b'"' else msgspec.json.format(raw, indent=-1).decode()
 
 
 def _compact(value: object) -> str:
+    """JSON without white space: models pay for it."""
     return orjson.dumps(value).decode()
 
 
 def _function(finished: ActionFinished, text: str) -> Shape:
+    """The shape of the one kind that every provider has."""
     return {"type": "function_call_output", "call_id": finished.action.ref.call_id, "output": text}
 
 
@@ -121,6 +125,10 @@ def _local_shell(finished: ActionFinished, text: str) -> Shape:
 
 
 def _shell(finished: ActionFinished, text: str) -> Shape:
+    """Results in the provider's own shape are passed on; any other stands as the output of one command.
+
+    What did not run is an exit code of 1 with the reason on standard error, because a model reads that right.
+    """
     output = _decoded(finished)
     commands = output if isinstance(output, list) else [output]
     if not commands or not all(
@@ -133,6 +141,7 @@ def _shell(finished: ActionFinished, text: str) -> Shape:
 
 
 def _apply_patch(finished: ActionFinished, text: str) -> Shape:
+    """Only a patch that was applied is `completed`: the model goes on from what it says."""
     status = "completed" if finished.status == "executed" else "failed"
     return {
         "type": "apply_patch_call_output",
@@ -143,7 +152,10 @@ def _apply_patch(finished: ActionFinished, text: str) -> Shape:
 
 
 def _computer(finished: ActionFinished, _text: str) -> Shape:
-    # Only a screenshot can answer: a reason has no place in this shape, so the status alone says that nothing was done.
+    """Only a screenshot can answer.
+
+    A reason has no place in this shape, so the status alone says that nothing was done.
+    """
     output = _decoded(finished)
     shown = output if isinstance(output, dict) else {}
     picture = {name: shown[name] for name in ("image_url", "file_id") if isinstance(shown.get(name), str)}
@@ -156,7 +168,10 @@ def _computer(finished: ActionFinished, _text: str) -> Shape:
 
 
 def _mcp_approval(finished: ActionFinished, text: str) -> Shape:
-    # The registered tool only says whether the provider may run the call: nothing but a plain `true` is a yes.
+    """The registered tool only says whether the provider may run the call itself.
+
+    So nothing but a plain `true` of a tool that ran is a yes; the provider's run is outside our claim.
+    """
     approved = _decoded(finished) is True
     reason = {} if approved else {"reason": text}
     return {
@@ -168,6 +183,7 @@ def _mcp_approval(finished: ActionFinished, text: str) -> Shape:
 
 
 def _tool_search(finished: ActionFinished, _text: str) -> Shape:
+    """A search that the agent's side should have made, and did not: it has found nothing."""
     return {
         "type": "tool_search_output",
         "call_id": finished.action.ref.call_id,
@@ -178,6 +194,7 @@ def _tool_search(finished: ActionFinished, _text: str) -> Shape:
 
 
 def _decoded(finished: ActionFinished) -> object:
+    """The output of a tool that ran; None for every other end, whatever it carries."""
     if finished.status != "executed" or finished.output is None:
         return None
     return orjson.loads(bytes(finished.output))

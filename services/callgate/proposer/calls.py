@@ -111,4 +111,5 @@ def numbered(calls: Sequence[ReadCall]) -> tuple[ReadCall, ...]:
 
 
 def _dumped(value: object) -> str:
+    """The JSON of fields that should have been a text: evidence of what came, never run."""
     return "" if value is None else orjson.dumps(value).decode()

@@ -39,6 +39,7 @@ def read_chat(response: object) -> Reading:
 
 
 def _message(response: object) -> tuple[Mapping[str, Any], object]:
+    """The assistant message and the finish reason; a bare message has none, and counts as whole."""
     if not isinstance(response, dict):
         reason = "the response is not an object"
         raise Unreadable(reason)
@@ -59,6 +60,7 @@ def _message(response: object) -> tuple[Mapping[str, Any], object]:
 
 
 def _call(entry: Mapping[str, Any], fault: Fault | None) -> ReadCall:
+    """A function or custom call; an entry of another type is refused, and still answered by its id."""
     kind = entry.get("type", "function")
     if kind == "function":
         function = entry.get("function")

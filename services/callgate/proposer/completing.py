@@ -94,6 +94,7 @@ def completed(
 
 
 def _execution(events: Sequence[bytes], recorded: bytes, omitted: Sequence[str]) -> bytes:
+    """The execution record as JSON; outputs are copied as they are, never decoded."""
     calls = [orjson.Fragment(event) for event in events]
     # What the provider carried out had happened before the response came, so it stands first.
     execution: dict[str, Any] = {"events": [*orjson.loads(recorded), *calls], "last": calls[-1] if calls else None}
@@ -103,12 +104,14 @@ def _execution(events: Sequence[bytes], recorded: bytes, omitted: Sequence[str])
 
 
 def _size(response: bytes, recorded: bytes, events: Sequence[bytes], items: Sequence[bytes]) -> int:
+    """An upper bound of the event's bytes; the last execution event occurs twice."""
     last = len(events[-1]) if events else 0
     separators = len(events) + len(items)
     return len(response) + len(recorded) + sum(map(len, events)) + last + sum(map(len, items)) + separators + _MARGIN
 
 
 def _without_output(event: bytes) -> bytes:
+    """An execution event without the one field that can be large. It says what it lacks."""
     value = orjson.loads(event)
     return orjson.dumps({**value, "output": None, "omitted": ["output"]}) if value["output"] is not None else event
 
@@ -149,4 +152,5 @@ def _decision(status: str, decision: Decision) -> dict[str, Any]:
 
 
 def _raw(value: msgspec.Raw | None) -> orjson.Fragment | None:
+    """Raw JSON inside JSON, undecoded."""
     return None if value is None else orjson.Fragment(bytes(value))

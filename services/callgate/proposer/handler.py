@@ -96,6 +96,10 @@ class ProposerHandler:
                 return NOTHING
 
     def _turn(self, turn: AnyTurn, context: Context) -> Effects:
+        """Read a turn once, at home.
+
+        What is known already comes before what is too old: a late repeat of a turn that is remembered is a repeat.
+        """
         origin = turn.origin
         at = home(origin.tenant, origin.session, context.partitions)
         if at != context.lease:
@@ -119,6 +123,7 @@ class ProposerHandler:
         return self._proposed(turn, reading, context)
 
     def _proposed(self, turn: TurnRecorded, reading: Reading, context: Context) -> Effects:
+        """The actions of a turn that was read; without any, the turn is complete as it stands."""
         now = context.clock.now()
         key = _key(turn.origin, context)
         proposals = propose(Turn(turn.origin, key, 0, now), reading.calls, self._toolbox, self._settings)
@@ -149,6 +154,10 @@ class ProposerHandler:
         return Effects(publish=tuple(Publish(action) for action in proposals.actions), put=put, timers=timers)
 
     def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
+        """Reply to one end, and complete the turn with the last.
+
+        Ends come in any order and perhaps twice; the count is of places that were empty before.
+        """
         ref = finished.action.ref
         entry = _entry_of(ref, context)
         if entry is None:
@@ -214,11 +223,13 @@ class ProposerHandler:
         return Effects(publish=(done,), put={name: state.dump(entry)}, timers=timers)
 
     def _reason(self, reading: Reading, proposals: Proposals) -> str | None:
+        """What the agent is told of the turn as a whole."""
         if proposals.over_cap:
             return f"{len(proposals.actions)} calls are more than the {self._settings.turn_cap} allowed in one turn"
         return reading.note
 
     def _tell(self, proposals: Proposals) -> None:
+        """Count what was proposed, and log what the user's declarations did wrong."""
         for action in proposals.actions:
             fault = action.fault.code if action.fault is not None else ""
             self._metrics.proposed(fault, action.ref.tool, action.domain, action.ref.tenant)
@@ -232,6 +243,7 @@ class ProposerHandler:
 
 
 def _owner(event: Event) -> tuple[str, str]:
+    """Tenant and session: whose share, and whose lane."""
     match event:
         case TurnSubmitted() | TurnRecorded():
             return event.origin.tenant, event.origin.session
@@ -242,11 +254,13 @@ def _owner(event: Event) -> tuple[str, str]:
 
 
 def _key(origin: TurnOrigin, context: Context) -> str:
+    """The turn's key, computed from its origin: what a record says of its own home is not asked."""
     partition = home(origin.tenant, origin.session, context.partitions)
     return ids.turn_key(partition, origin.tenant, origin.session, origin.turn)
 
 
 def _content(turn: AnyTurn) -> str:
+    """What must be equal for two records to be one turn."""
     if isinstance(turn, TurnRecorded):
         return state.content_of(turn.origin, turn.format, bytes(turn.response))
     return state.content_of(turn.origin, "submitted", bytes(turn.input))
@@ -265,6 +279,7 @@ def _outside_window(turn: AnyTurn, context: Context) -> str | None:
 
 
 def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:
+    """The turn that an event is about, or None where it has no such turn or place."""
     entry = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
     if entry is None or entry.count == 0 or not 0 <= ref.position < entry.count:
         return None
@@ -272,6 +287,7 @@ def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:
 
 
 def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
+    """All answers of a turn in the response's order; the last is not in the table yet."""
     ends = {
         name: msgspec.json.decode(raw, type=End) for name, raw in context.table.items(state.ends_prefix(ref.turn_key))
     }
@@ -301,12 +317,14 @@ def _length(raw: msgspec.Raw | None) -> int:
 
 
 def _forget(turn_key: str, entry: TurnEntry, due: float) -> Timer:
+    """The timer that ends a turn's identity."""
     return Timer(key=state.turn_name(turn_key), lane=state.lane_of(entry.tenant, entry.session), due=due)
 
 
 def _reply(
     event: ActionFinished | ActionInDoubt | ActionDecided, status: str, now: float, answer: msgspec.Raw | None
 ) -> ActionReply:
+    """A reply about one call, with the decision behind it: for the agent's program, not for its model."""
     ref = event.action.ref
     return ActionReply(
         action_id=ref.id,

@@ -120,6 +120,7 @@ def propose(turn: Turn, calls: Sequence[ReadCall], toolbox: Toolbox, settings: P
 
 
 def _labels(origin: TurnOrigin) -> dict[str, Any] | None:
+    """The agent's context as an object, or None where it can't be used. Never partly used: a label may forbid."""
     raw = bytes(origin.context)
     if len(raw) > MAX_CONTEXT_BYTES:
         return None
@@ -131,6 +132,7 @@ def _labels(origin: TurnOrigin) -> dict[str, Any] | None:
 
 
 def _check(call: ReadCall, toolbox: Toolbox) -> _Checked:
+    """Hold one call against its tool. The first fault found is the one that the model is told."""
     parsed = reading.parse(call.arguments)
     arguments = None if isinstance(parsed, Fault) else parsed
     if call.fault is not None:
@@ -181,12 +183,14 @@ def _siblings(checked: Sequence[_Checked], policy: str) -> list[_Checked]:
 
 
 def _sibling_key(checked: _Checked) -> tuple[str, bytes] | None:
+    """What makes two calls equal: the tool and the canonical arguments. Faulty calls are nobody's siblings."""
     if checked.fault is not None or checked.arguments is None:
         return None
     return checked.call.tool, canonical(checked.arguments)
 
 
 def _declared(tool: Tool, arguments: Arguments, origin: TurnOrigin, labels: Mapping[str, Any]) -> _Facts:
+    """What the tool says of this call. Raises `_DeclarationFailed`, which refuses the call alone."""
     metadata = _asked(tool, "metadata_from_args", arguments) or {}
     if not isinstance(metadata, Mapping):
         raise _DeclarationFailed("metadata_from_args", f"gave a {type(metadata).__name__}")
@@ -213,6 +217,7 @@ def _declared(tool: Tool, arguments: Arguments, origin: TurnOrigin, labels: Mapp
 
 
 def _asked(tool: Tool, declaration: str, arguments: Arguments) -> object:
+    """Run one declaration. None where the tool has none."""
     function: Callable[[Arguments], object] | None = getattr(tool, declaration)
     if function is None:
         return None
@@ -224,6 +229,7 @@ def _asked(tool: Tool, declaration: str, arguments: Arguments) -> object:
 
 
 def _text(tool: Tool, declaration: str, arguments: Arguments) -> str | None:
+    """A declared text; empty is as good as none. A lone surrogate could not be written to the log."""
     value = _asked(tool, declaration, arguments)
     if value is None:
         return None
@@ -233,6 +239,7 @@ def _text(tool: Tool, declaration: str, arguments: Arguments) -> str | None:
 
 
 def _value(tool: Tool, arguments: Arguments) -> float | None:
+    """A declared number. A text is refused even if it looks like one: it would hide a mistake in the tool."""
     value = _asked(tool, "value_from_args", arguments)
     if value is None:
         return None
@@ -246,6 +253,7 @@ def _value(tool: Tool, arguments: Arguments) -> float | None:
 
 
 def _encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -254,6 +262,10 @@ def _encodable(text: str) -> bool:
 
 
 def _action(turn: Turn, position: int, checked: _Checked, facts: _Facts) -> ActionProposed:
+    """The action of a call, also of a faulty one.
+
+    The digest covers what is certain: for arguments that are no object, their text as it is kept in the event.
+    """
     call, origin = checked.call, turn.origin
     tool = checked.entry.tool if checked.entry is not None else None
     version = checked.entry.version if checked.entry is not None else ""
@@ -301,6 +313,7 @@ def _action(turn: Turn, position: int, checked: _Checked, facts: _Facts) -> Acti
 
 
 def _with_tool(proposed: ActionProposed, tool: Tool) -> ActionProposed:
+    """Fill in what the tool declares, so that no later reader needs the tool to judge the action."""
     return msgspec.structs.replace(
         proposed,
         bighub_action=tool.action_name or tool.name,

@@ -58,6 +58,11 @@ def read_response(response: object) -> Reading:
 
 
 def _by_provider(item: Item, answered: set[str | None]) -> bool:
+    """Whether the provider has carried it out by itself.
+
+    A shell call has no field that says so in every version: one in the provider's container, or one whose output came
+    in the same response, is over. Anything else is taken to be ours, because asking too often is the safe mistake.
+    """
     kind = _text(item, "type")
     if kind in PROVIDER_EXECUTED:
         return True
@@ -71,6 +76,7 @@ def _by_provider(item: Item, answered: set[str | None]) -> bool:
 
 
 def _is_call(item: Item) -> bool:
+    """Whether something is to be carried out. New kinds show by their name or by having a call id."""
     kind = item.get("type")
     if kind == "mcp_approval_request":
         return True
@@ -83,10 +89,12 @@ def _is_call(item: Item) -> bool:
 
 
 def _is_output(item: object) -> bool:
+    """Items that answer a call; in a response only the provider writes them."""
     return isinstance(item, dict) and str(item.get("type")).endswith("_output")
 
 
 def _call(item: Item, fault: Fault | None) -> ReadCall:
+    """The call of an item. The response's fault, where it has one, stands above the item's own status."""
     if fault is None and item.get("status") not in _FINAL:
         fault = incomplete(f"the call's status is {str(item.get('status'))[:40]!r}")
     reader = _READERS.get(str(item.get("type")), _unsupported)
@@ -94,6 +102,7 @@ def _call(item: Item, fault: Fault | None) -> ReadCall:
 
 
 def _function(item: Item, fault: Fault | None) -> ReadCall:
+    """A function call: the arguments are a JSON text, and stay one until they are validated."""
     return made(
         "function_call",
         tool=_qualified(item),
@@ -105,6 +114,7 @@ def _function(item: Item, fault: Fault | None) -> ReadCall:
 
 
 def _custom(item: Item, fault: Fault | None) -> ReadCall:
+    """A custom tool takes free text. It becomes the one argument `input`, so that a schema can bound it."""
     return made(
         "custom_tool_call",
         tool=_qualified(item),
@@ -116,6 +126,10 @@ def _custom(item: Item, fault: Fault | None) -> ReadCall:
 
 
 def _mcp_approval(item: Item, fault: Fault | None) -> ReadCall:
+    """The provider asks whether it may run a tool of an MCP server.
+
+    It has no call id: the request's own id is what the answer names.
+    """
     return made(
         "mcp_approval_request",
         tool=item.get("name"),
@@ -126,6 +140,8 @@ def _mcp_approval(item: Item, fault: Fault | None) -> ReadCall:
 
 
 def _carrying(kind: CallKind, field: str) -> Callable[[Item, Fault | None], ReadCall]:
+    """A reader for kinds without a name, whose one object says what is to be done; they are named by their kind."""
+
     def reader(item: Item, fault: Fault | None) -> ReadCall:
         return made(
             kind,
@@ -140,6 +156,7 @@ def _carrying(kind: CallKind, field: str) -> Callable[[Item, Fault | None], Read
 
 
 def _computer(item: Item, fault: Fault | None) -> ReadCall:
+    """Safety checks belong to what a person has to see, so they are arguments like the action itself."""
     asked = {name: item[name] for name in ("action", "actions", "pending_safety_checks") if name in item}
     return made(
         "computer_call",
@@ -151,6 +168,7 @@ def _computer(item: Item, fault: Fault | None) -> ReadCall:
 
 
 def _unsupported(item: Item, fault: Fault | None) -> ReadCall:
+    """The whole item is kept as arguments: an operator can see what was asked, and it is never run."""
     kind = str(item.get("type") or "call")
     return made(
         "unsupported_call",
@@ -173,6 +191,7 @@ _READERS: dict[str, Callable[[Item, Fault | None], ReadCall]] = {
 
 
 def _text(item: Item, field: str) -> str | None:
+    """A field that is a text, else None: models and servers put anything anywhere."""
     value = item.get(field)
     return value if isinstance(value, str) else None
 
@@ -184,6 +203,7 @@ def _qualified(item: Item) -> object:
 
 
 def _recorded(item: Item) -> Recorded:
+    """What is kept of a provider's call: who and what. Its output is in the response already."""
     return Recorded(
         tool=_text(item, "name") or str(item["type"]),
         item=str(item["type"]),
@@ -192,6 +212,7 @@ def _recorded(item: Item) -> Recorded:
 
 
 def _error_of(response: object) -> str:
+    """The code of an error body, which agents often submit in place of a response; its text may quote input."""
     error = response.get("error") if isinstance(response, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return f"; it is an error ({code[:80]})" if isinstance(code, str) else ""

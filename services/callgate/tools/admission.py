@@ -42,6 +42,7 @@ def check(tool: Tool) -> Validator:
 
 
 def _check_callables(tool: Tool) -> None:
+    """Declarations must be plain functions: an async one would give a coroutine for a value."""
     if not callable(tool.function):
         raise _bad(tool, "`function` can't be called", "Give it a function")
     if inspect.isgeneratorfunction(tool.function) or inspect.isasyncgenfunction(tool.function):
@@ -55,6 +56,7 @@ def _check_callables(tool: Tool) -> None:
 
 
 def _check_effect(tool: Tool) -> None:
+    """An effect class is a promise about re-running; a probe without it, or it without a probe, is a mistake."""
     if tool.effect not in get_args(Effect):
         raise _bad(tool, f"effect {tool.effect!r} is unknown", f"Use one of {', '.join(get_args(Effect))}")
     if tool.effect == "verifiable" and tool.probe is None:
@@ -64,6 +66,7 @@ def _check_effect(tool: Tool) -> None:
 
 
 def _check_fields(tool: Tool) -> None:
+    """The rest. A lone text where names are expected would be read as one name per letter."""
     seconds: Any = tool.timeout_seconds  # the types are promised by people, and checked here
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 < seconds <= _TIMEOUT_MOST:
         raise _bad(tool, f"timeout_seconds {seconds!r} is out of range", f"Use seconds up to {_TIMEOUT_MOST:g}")
@@ -83,6 +86,7 @@ def _check_fields(tool: Tool) -> None:
 
 
 def _schema(tool: Tool) -> Validator:
+    """Compile the schema; computing the version proves that it is JSON."""
     parameters: Any = tool.parameters
     if not isinstance(parameters, Mapping) or parameters.get("type") != "object":
         raise _bad(tool, "`parameters` is not the schema of an object", 'Its root must say "type": "object"')

@@ -59,6 +59,7 @@ def validate(validator: Validator, arguments: Mapping[str, Any]) -> Fault | None
 
 
 def _sentence(error: jsonschema_rs.ValidationError) -> str:
+    """One misfit in words. The commonest keywords have sentences; the others are named."""
     place = _place(error)
     facts = error.kind.as_dict()
     match error.kind.name:
@@ -77,6 +78,7 @@ def _sentence(error: jsonschema_rs.ValidationError) -> str:
 
 
 def _place(error: jsonschema_rs.ValidationError) -> str:
+    """Where it is; keys of free-form objects come from the model, and are cut."""
     path = ".".join(str(part)[:_SHOWN] for part in error.instance_path)
     return f"`{path}`" if path else "the object"
 

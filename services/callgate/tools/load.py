@@ -42,6 +42,7 @@ def load_toolbox(address: str) -> Toolbox:
 
 
 def _module(name: str) -> ModuleType:
+    """A command finds the modules of the folder that it was started in, as `python -m` does."""
     here = os.getcwd()  # noqa: PTH109 - sys.path holds strings
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -59,6 +60,7 @@ def _ran(name: str, code: Callable[[], T]) -> T:
 
 
 def _broken(name: str, error: BaseException) -> BadInput:
+    """Where the user's code fails: the innermost line, not the way to it."""
     missing = error.name if isinstance(error, ModuleNotFoundError) else None
     if missing is not None and (name == missing or name.startswith(f"{missing}.")):
         return BadInput(_FIELD, f"there is no module {name!r}", "Name one in this folder or an installed one")
@@ -69,6 +71,7 @@ def _broken(name: str, error: BaseException) -> BadInput:
 
 
 def _suggestion(name: str) -> str:
+    """What the module does hold, where it holds a toolbox."""
     boxes = sorted(key for key, value in vars(sys.modules[name]).items() if isinstance(value, Toolbox))
     if boxes:
         return f"It has {', '.join(f'{name}:{box}' for box in boxes)}"

@@ -45,6 +45,7 @@ def is_sensitive(name: str, sensitive: Collection[str] = ()) -> bool:
 
 
 def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
+    """Rebuilt on the way down: what is masked is never copied."""
     if depth > _DEPTH:
         return MASK
     if isinstance(value, dict):
@@ -58,6 +59,7 @@ def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
 
 
 def _sensitive(plain: str, declared: frozenset[str]) -> bool:
+    """Declared, or known: whole words that are short, endings, and fragments that mean nothing else."""
     return (
         plain in declared
         or plain in _EXACT

@@ -82,6 +82,7 @@ def read_signature(function: Callable[..., Any]) -> Signature:
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Builtins and some wrappers have no signature to read."""
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError) as error:
@@ -90,6 +91,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations, resolved in the module that wrote them, also when they are postponed."""
     target: Any = function.func if isinstance(function, functools.partial) else inspect.unwrap(function)
     if not (inspect.isfunction(target) or inspect.ismethod(target)):
         target = type(target).__call__
@@ -105,6 +107,7 @@ def _resolved(target: Any, what: str) -> dict[str, Any]:
 
 
 def _schema(annotation: Any, place: str, within: tuple[type, ...]) -> Schema:
+    """The schema of one annotation. `within` are the classes around it, to find one that contains itself."""
     if _hashable(annotation) and annotation in _SCALARS:
         return dict(_SCALARS[annotation])
     origin = typing.get_origin(annotation)
@@ -131,6 +134,7 @@ def _schema(annotation: Any, place: str, within: tuple[type, ...]) -> Schema:
 
 
 def _class_schema(kind: type, place: str, within: tuple[type, ...]) -> Schema | None:
+    """Enums, dataclasses and typed dicts; None for a class of any other sort."""
     if issubclass(kind, enum.Enum):
         return _choices(tuple(member.value for member in kind), place)
     if not dataclasses.is_dataclass(kind) and not typing.is_typeddict(kind):
@@ -152,6 +156,7 @@ def _class_schema(kind: type, place: str, within: tuple[type, ...]) -> Schema | 
 
 
 def _collection(origin: Any, inner: tuple[Any, ...], place: str, within: tuple[type, ...]) -> Schema:
+    """Lists, sets, tuples and mappings; bare ones hold anything."""
     if origin in _LISTS or origin in _SETS:
         items = {"items": _schema(inner[0], place, within)} if inner else {}
         unique = {"uniqueItems": True} if origin in _SETS else {}
@@ -179,6 +184,7 @@ def _collection(origin: Any, inner: tuple[Any, ...], place: str, within: tuple[t
 
 
 def _choices(values: tuple[Any, ...], place: str) -> Schema:
+    """Floats and bytes can't be compared safely as choices, so they are refused."""
     if not values or not all(value is None or isinstance(value, (str, int, bool)) for value in values):
         message = f"{place}: only texts, whole numbers, booleans and None can be choices"
         raise Untypable(message)
@@ -190,6 +196,7 @@ def _object(properties: Schema, required: list[str]) -> Schema:
 
 
 def _with_default(schema: Schema, default: Any) -> Schema:
+    """Show the default to the model where it is JSON; the function applies it in any case."""
     try:
         return {**schema, "default": orjson.loads(orjson.dumps(default))}
     except orjson.JSONEncodeError:
@@ -197,6 +204,7 @@ def _with_default(schema: Schema, default: Any) -> Schema:
 
 
 def _check_convertible(annotation: Any, place: str) -> None:
+    """A schema alone is not enough: the function must also get the value that its signature promises."""
     reason = convertible(annotation)
     if reason is not None:
         message = f"{place} can't be built from JSON ({reason})"

@@ -50,6 +50,7 @@ def loads(raw: str | bytes) -> object:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The hook sees the pairs before Python lets the last one win."""
     value = dict(pairs)
     if len(value) != len(pairs):
         names = [name for name, _ in pairs]
@@ -60,6 +61,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _constant(name: str) -> object:
+    """Python's reader knows NaN and the infinities; JSON and every other reader do not."""
     message = f"{name} is not JSON"
     raise NotStrict(message)
 
@@ -73,6 +75,7 @@ def _integer(text: str) -> int:
 
 
 def _float(text: str) -> float:
+    """A float beyond the range of doubles becomes infinite, which could not be written again."""
     number = float(text)
     if not math.isfinite(number):
         message = "a number is too large"
@@ -81,6 +84,7 @@ def _float(text: str) -> float:
 
 
 def _limit_depth(value: object) -> None:
+    """Level by level, without recursion: the text is not trusted yet."""
     level = _containers([value])
     for _ in range(MAX_DEPTH):
         if not level:

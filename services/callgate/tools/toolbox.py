@@ -134,11 +134,13 @@ class Toolbox:
 
 
 def _entry(tool: Tool) -> Entry:
+    """Check, compile and fingerprint a tool: all that can fail, fails here."""
     validator = admission.check(tool)
     return Entry(tool=tool, version=tool.version(), validator=validator)
 
 
 def _declared(function: Callable[..., Any], options: ToolOptions) -> Tool:
+    """The tool that a decorated function is. A schema of the user's own wins over the signature."""
     name = options.get("name") or str(getattr(function, "__name__", ""))
     try:
         signature = read_signature(function)
@@ -160,11 +162,13 @@ def _declared(function: Callable[..., Any], options: ToolOptions) -> Tool:
 
 
 def _rest(options: ToolOptions, name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """What the options say, with the docstring's first paragraph as the description."""
     description = (inspect.getdoc(function) or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
     return {"description": description, **options, "name": name}
 
 
 def _takes_call(function: Callable[..., Any]) -> bool:
+    """Whether a function whose signature has no schema asks for the `Call` all the same."""
     try:
         return CALL in inspect.signature(function).parameters
     except (TypeError, ValueError):
