@@ -48,12 +48,15 @@ class HandlerBench:
     table: DictTable = field(default_factory=DictTable)
     timers: dict[str, Timer] = field(default_factory=dict)
     dead: list[str] = field(default_factory=list)
+    offset: int = -1
+    """Of the last record delivered: each delivery is a record of its own."""
 
     async def deliver(self, event: Event, *, timestamp: float | None = None) -> list[Event]:
         """What the handler publishes for a record of `event`; a permanent failure goes through `on_dead`."""
         value, headers = encode(event, source="test", time=self.clock.now())
+        self.offset += 1
         record = Record(
-            "any", self.lease, 0, None, value, headers, self.clock.now() if timestamp is None else timestamp
+            "any", self.lease, self.offset, None, value, headers, self.clock.now() if timestamp is None else timestamp
         )
         envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
         context = self._context(record)

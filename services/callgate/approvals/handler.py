@@ -1,16 +1,15 @@
 """The approvals handler: votes become ballots, ballots are counted, and a result becomes a decision.
 
-A deadline is a durable timer that puts `ApprovalDue` among the ballots; only reading it there ends the approval, so that
-a vote which the log holds before it is counted before it.
+A deadline is a durable timer that puts `ApprovalDue` among the ballots; only reading it there ends the approval, so
+that a vote which the log holds before it is counted before it.
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from callgate.approvals import tally as counting
 from callgate.approvals.intake import ballot
-from callgate.approvals.resolving import resolution_effects
+from callgate.approvals.resolving import decided, resolution_effects
+from callgate.approvals.state import changes, forgotten, load
 from callgate.approvals.tally import Tally
 from callgate.events import topics
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast
@@ -21,6 +20,9 @@ from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
+
+FORWARDING_SECONDS = 0.5
+"""How long after a deadline its timer waits: a vote in time may still be on its way from entrance to ballots."""
 
 _DUE = "due/"
 _FORGET = "forget/"
@@ -45,7 +47,7 @@ class ApprovalHandler:
                 return f"{record.topic}/{record.offset}"
 
     def tenant(self, event: Event) -> str:
-        """The action's tenant; votes say of none, and share one place by approval."""
+        """The action's tenant; votes say of none, so each voter is given a share of their own."""
         match event:
             case ApprovalRequested():
                 return event.action.ref.tenant
@@ -56,61 +58,74 @@ class ApprovalHandler:
 
     async def handle(self, envelope: Envelope, context: Context) -> Effects:
         """One vote, question, ballot or moment."""
-        event = envelope.event
-        if isinstance(event, ApprovalVoted):
-            if context.delivered is None:
-                raise PermanentFailure("a vote without its record")
-            cast = ballot(event, context.delivered, trusted=self._settings.trusted, partitions=context.partitions)
-            return Effects(publish=(Publish(cast),))
-        if not isinstance(event, ApprovalRequested | BallotCast | ApprovalDue):
-            return NOTHING
-        before = load(context, event.approval_id)
-        after = _applied(before, event)
-        if after is before:
-            return NOTHING
-        timers = self._timers(event, context)
-        put = {f"approval/{event.approval_id}": msgspec.json.encode(after)}
-        if after.result is None or before.result is not None or after.request is None:
-            return Effects(put=put, timers=timers)
-        self._metrics.approval_resolved(after.result.resolution, after.result.resolved_at - after.request.requested_at)
-        publish = resolution_effects(after.request, after.result, self._settings.valid_seconds)
-        return Effects(publish=publish, put=put, timers=timers, cancel=(f"{_DUE}{event.approval_id}",))
+        match envelope.event:
+            case ApprovalVoted() as vote:
+                return self._cast(vote, context)
+            case ApprovalRequested() | BallotCast() | ApprovalDue() as event:
+                return self._count(event, context)
+            case _:
+                return NOTHING
 
     async def on_timer(self, key: str, context: Context) -> Effects:
         """A deadline takes its place among the ballots; what is older than the identity window is forgotten."""
         if key.startswith(_FORGET):
-            return Effects(put={f"approval/{key.removeprefix(_FORGET)}": None})
+            return Effects(put=forgotten(key.removeprefix(_FORGET)))
         approval_id = key.removeprefix(_DUE)
-        tally = load(context, approval_id)
+        tally = load(context.table, approval_id)
         if tally.request is None or tally.result is not None:
             return NOTHING
         moment = ApprovalDue(approval_id=approval_id, kind="deadline", due_at=tally.request.deadline)
         return Effects(publish=(Publish(moment),))
 
-    async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:  # noqa: ARG002 - part of the port
-        """A vote or ballot that can't be read changes nothing: its approval still has its deadline."""
-        return NOTHING
+    async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:  # noqa: ARG002 - the port's
+        """A question that can't be put, or can't be ended, ends as unanswered, or its action would wait for ever.
 
-    def _timers(self, event: Event, context: Context) -> tuple[Timer, ...]:
-        now = context.clock.now()
-        match event:
-            case ApprovalRequested():
-                lane = event.approval_id
-                return (
-                    Timer(f"{_DUE}{lane}", lane, event.deadline),
-                    Timer(f"{_FORGET}{lane}", lane, max(now, event.deadline) + topics.IDENTITY_WINDOW),
-                )
-            case BallotCast():
-                lane = event.approval_id
-                return (Timer(f"{_FORGET}{lane}", lane, now + 2 * topics.IDENTITY_WINDOW),)
+        A vote or ballot that can't be read changes nothing: its approval still has its deadline.
+        """
+        match envelope.event:
+            case ApprovalRequested(kind="action") as request:
+                known = load(context.table, request.approval_id)
+                if known.request is not None:
+                    return NOTHING
+            case ApprovalDue(kind="deadline") as moment:
+                known = load(context.table, moment.approval_id)
+                if known.request is None:
+                    return NOTHING
+                request = known.request
             case _:
-                return ()
+                return NOTHING
+        if known.result is not None:
+            return NOTHING
+        result = counting.Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
+        return Effects(publish=(Publish(decided(request, result, self._settings.valid_seconds)),))
 
+    def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
+        if context.delivered is None:
+            raise PermanentFailure("a vote without its record")
+        cast = ballot(vote, context.delivered, trusted=self._settings.trusted, partitions=context.partitions)
+        return Effects(publish=(Publish(cast),))
 
-def load(context: Context, approval_id: str) -> Tally:
-    """The tally so far."""
-    kept = context.table.get(f"approval/{approval_id}")
-    return Tally() if kept is None else msgspec.json.decode(kept, type=Tally)
+    def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
+        if isinstance(event, ApprovalRequested) and event.kind != "action":
+            raise PermanentFailure(f"an approval of kind {event.kind} can't be answered by this version")
+        before = load(context.table, event.approval_id)
+        if isinstance(event, BallotCast) and counting.crowded(before):
+            raise PermanentFailure("too many votes wait for a question that nobody has asked")
+        after = _applied(before, event)
+        if after is before:
+            return NOTHING
+        put = changes(event.approval_id, before, after)
+        timers = _timers(event, after, context)
+        if after.result is None or before.result is not None or after.request is None:
+            return Effects(put=put, timers=timers)
+        waited = after.result.resolved_at - after.request.requested_at
+        self._metrics.approval_resolved(after.result.resolution, waited)
+        return Effects(
+            publish=resolution_effects(after.request, after.result, self._settings.valid_seconds),
+            put=put,
+            timers=tuple(timer for timer in timers if not timer.key.startswith(_DUE)),
+            cancel=(f"{_DUE}{event.approval_id}",),
+        )
 
 
 def _applied(tally: Tally, event: ApprovalRequested | BallotCast | ApprovalDue) -> Tally:
@@ -121,3 +136,17 @@ def _applied(tally: Tally, event: ApprovalRequested | BallotCast | ApprovalDue) 
             return counting.cast(tally, event)
         case ApprovalDue():
             return counting.due(tally, event)
+
+
+def _timers(event: Event, after: Tally, context: Context) -> tuple[Timer, ...]:
+    now = context.clock.now()
+    match event:
+        case ApprovalRequested(approval_id=lane, deadline=deadline):
+            return (
+                Timer(f"{_DUE}{lane}", lane, deadline + FORWARDING_SECONDS),
+                Timer(f"{_FORGET}{lane}", lane, max(now, deadline) + topics.IDENTITY_WINDOW),
+            )
+        case BallotCast(approval_id=lane) if after.request is None:
+            return (Timer(f"{_FORGET}{lane}", lane, now + topics.IDENTITY_WINDOW),)
+        case _:
+            return ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from callgate.approvals.tally import Result
-from callgate.events.actions import ActionDecided, Decision, Verdict
+from callgate.events.actions import ActionDecided, Verdict
 from callgate.events.approvals import ApprovalRequested, ApprovalResolved, Resolution
 from callgate.worker.effects import Publish
 
@@ -29,16 +29,16 @@ def resolution_effects(request: ApprovalRequested, result: Result, valid_seconds
         requested_at=request.requested_at,
         resolved_at=result.resolved_at,
     )
-    decided = ActionDecided(action=request.action, decision=_decision(request, result, valid_seconds))
-    return Publish(resolved), Publish(decided)
+    return Publish(resolved), Publish(decided(request, result, valid_seconds))
 
 
-def _decision(request: ApprovalRequested, result: Result, valid_seconds: float) -> Decision:
+def decided(request: ApprovalRequested, result: Result, valid_seconds: float) -> ActionDecided:
+    """The decision, valid from when it was given, not from when it was counted: a late count makes no fresh yes."""
     verdict, reason, told = _VERDICTS[result.resolution]
     if result.comment:
         reason = f"{reason}: {result.comment}"
         told = f"{told} They said: {result.comment}"
-    return msgspec.structs.replace(
+    decision = msgspec.structs.replace(
         request.decision,
         verdict=verdict,
         by="approval",
@@ -50,3 +50,4 @@ def _decision(request: ApprovalRequested, result: Result, valid_seconds: float) 
         valid_until=result.resolved_at + valid_seconds,
         waited_seconds=max(0.0, result.resolved_at - request.requested_at),
     )
+    return ActionDecided(action=request.action, decision=decision)

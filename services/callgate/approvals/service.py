@@ -18,6 +18,4 @@ def build(host: Host) -> tuple[Job, ...]:
             "Set it to true if only trusted programs can write to approvals.votes",
         )
     handler = ApprovalHandler(host.settings.approval, host.metrics)
-    return (
-        Job(service="approvals", group="approvals", topics=(topics.VOTES, topics.BALLOTS), handler=handler),
-    )
+    return (Job(service="approvals", group="approvals", topics=(topics.VOTES, topics.BALLOTS), handler=handler),)

@@ -1,22 +1,29 @@
 """The tally of one approval: a pure state machine over the ordered ballots.
 
-Its only input is `approvals.ballots`. It uses neither keys nor a clock: what a vote is worth was checked at the intake, and
-when it came is what the log says. So a recount gives the same result for every reader. Votes that don't count stay as
-evidence, with the reason.
+Its only input is `approvals.ballots`. It uses neither keys nor a clock: what a vote is worth was checked at the intake,
+and when it came is what the log says. So a recount gives the same result for every reader. Votes that don't count stay
+as evidence, with the reason.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast, Resolution
+from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 
-EVIDENCE_MOST = 200
+EVIDENCE_MOST = 100
 """How many votes are kept per approval, counted or not; a flood of junk must not grow the state without bound."""
 
-Answered = Literal["approve", "reject"]
+COMMENT_MOST = 500
+"""Characters of a comment that are kept and passed on; all of it stands in the vote on the log."""
+
+Answered = Literal["approve", "reject", "abstain", "withdraw"]
+"""What can be counted. Editing, responding and delegating need what is not there yet, and are refused."""
+
+
+_COUNTED = frozenset(get_args(Answered))
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -26,9 +33,13 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     approver: str
     answer: str
     appended_at: float
+    origin: str
+    """Where the vote stands on the log: the same place again is the same vote delivered twice."""
     comment: str | None = None
     refusal: str | None = None
     """Why it does not count; None while it is the person's current vote."""
+    verified: bool = True
+    """Whether the intake believed who cast it; else it may be anybody's, and takes nobody's place."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -39,7 +50,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whose votes decided it."""
     comment: str | None = None
     resolved_at: float
-    """Append time of the deciding vote, or the deadline."""
+    """Append time of the deciding vote, or the deadline; never before the question."""
 
 
 class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -63,24 +74,15 @@ def requested(tally: Tally, request: ApprovalRequested) -> Tally:
 
 
 def cast(tally: Tally, ballot: BallotCast) -> Tally:
-    """One vote more. Idempotent by voter and vote id."""
+    """One vote more. Idempotent by place on the log, and by voter and vote id."""
     if tally.request is None:
-        known = any(_same(each, ballot) for each in tally.early)
-        full = len(tally.early) >= EVIDENCE_MOST
-        return tally if known or full else msgspec.structs.replace(tally, early=(*tally.early, ballot))
-    if any(each.vote_id == ballot.vote.vote_id and each.approver == ballot.vote.approver for each in tally.ballots):
+        return _waiting(tally, ballot)
+    if _known(tally, ballot):
         return tally
     refusal = _refusal(tally, tally.request, ballot)
     if refusal is not None and len(tally.ballots) >= EVIDENCE_MOST:
         return tally
-    counted = Ballot(
-        vote_id=ballot.vote.vote_id,
-        approver=ballot.vote.approver,
-        answer=ballot.vote.answer,
-        appended_at=ballot.appended_at,
-        comment=ballot.vote.comment,
-        refusal=refusal,
-    )
+    counted = _ballot(ballot, refusal)
     earlier = tally.ballots
     if refusal is None:
         earlier = tuple(_replaced(each, counted) for each in earlier)
@@ -90,12 +92,37 @@ def cast(tally: Tally, ballot: BallotCast) -> Tally:
 
 def due(tally: Tally, moment: ApprovalDue) -> Tally:
     """A moment has taken its place in the order: the deadline ends what is still open, as expired."""
-    if moment.kind != "deadline" or tally.request is None or tally.result is not None:
+    request = tally.request
+    if moment.kind != "deadline" or request is None or tally.result is not None or moment.due_at < request.deadline:
         return tally
-    return msgspec.structs.replace(tally, result=Result(resolution="expired", resolved_at=tally.request.deadline))
+    return msgspec.structs.replace(tally, result=_result(request, "expired", request.deadline, ()))
 
 
-def _refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str | None:  # noqa: PLR0911 - a list of rules
+def crowded(tally: Tally) -> bool:
+    """Whether so many votes wait for a question that nobody has asked that no more are taken in."""
+    return tally.request is None and len(tally.early) >= EVIDENCE_MOST
+
+
+def _waiting(tally: Tally, ballot: BallotCast) -> Tally:
+    if crowded(tally) or any(each.origin == ballot.origin for each in tally.early):
+        return tally
+    vote = msgspec.structs.replace(
+        ballot.vote, comment=_short(ballot.vote.comment), arguments=None, response=None, signature=None
+    )
+    return msgspec.structs.replace(tally, early=(*tally.early, msgspec.structs.replace(ballot, vote=vote)))
+
+
+def _known(tally: Tally, ballot: BallotCast) -> bool:
+    """A vote that the intake did not believe is known by its place only: it can't use up another's vote id."""
+    believed = ballot.verification != "refused"
+    return any(
+        each.origin == ballot.origin
+        or (believed and each.verified and each.vote_id == ballot.vote.vote_id and _same(each, ballot.vote))
+        for each in tally.ballots
+    )
+
+
+def _refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str | None:
     vote = ballot.vote
     if ballot.verification == "refused":
         return ballot.refusal or "the vote was refused at the entrance"
@@ -107,9 +134,9 @@ def _refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> st
         return "the vote is about other arguments"
     if request.eligible and vote.approver not in request.eligible:
         return "the voter is not entitled to answer"
-    if vote.approver in {request.action.requester, request.action.ref.agent}:
+    if _person(vote.approver) in {_person(request.action.requester), _person(request.action.ref.agent)}:
         return "nobody answers their own request"
-    if vote.answer not in request.answers and vote.answer != "withdraw":
+    if vote.answer not in _COUNTED or (vote.answer not in request.answers and vote.answer != "withdraw"):
         return f"the answer {vote.answer} is not among those allowed: {', '.join(request.answers)}"
     return None
 
@@ -119,29 +146,53 @@ def _counted(tally: Tally, request: ApprovalRequested) -> Tally:
     rejecting = [ballot for ballot in current if ballot.answer == "reject"]
     approving = [ballot for ballot in current if ballot.answer == "approve"]
     if rejecting:
-        last = rejecting[-1]
-        result = Result(
-            resolution="rejected", approvers=(last.approver,), comment=last.comment, resolved_at=last.appended_at
-        )
+        result = _result(request, "rejected", rejecting[-1].appended_at, rejecting[-1:])
     elif len(approving) >= max(1, request.quorum):
-        last = approving[-1]
-        result = Result(
-            resolution="approved",
-            approvers=tuple(ballot.approver for ballot in approving),
-            comment=last.comment,
-            resolved_at=max(last.appended_at, request.requested_at),
-        )
+        result = _result(request, "approved", approving[-1].appended_at, approving)
     else:
         return tally
     return msgspec.structs.replace(tally, result=result)
 
 
+def _result(
+    request: ApprovalRequested, resolution: Resolution, at: float, deciding: tuple[Ballot, ...] | list[Ballot]
+) -> Result:
+    return Result(
+        resolution=resolution,
+        approvers=tuple(ballot.approver for ballot in deciding),
+        comment=deciding[-1].comment if deciding else None,
+        resolved_at=max(at, request.requested_at),
+    )
+
+
+def _ballot(ballot: BallotCast, refusal: str | None) -> Ballot:
+    return Ballot(
+        vote_id=ballot.vote.vote_id,
+        approver=ballot.vote.approver,
+        answer=ballot.vote.answer,
+        appended_at=ballot.appended_at,
+        origin=ballot.origin,
+        comment=_short(ballot.vote.comment),
+        refusal=refusal,
+        verified=ballot.verification != "refused",
+    )
+
+
 def _replaced(earlier: Ballot, later: Ballot) -> Ballot:
     """One current vote a person: a later one takes the earlier one's place."""
-    if earlier.refusal is not None or earlier.approver != later.approver:
+    if earlier.refusal is not None or _person(earlier.approver) != _person(later.approver):
         return earlier
     return msgspec.structs.replace(earlier, refusal="the voter voted again")
 
 
-def _same(first: BallotCast, second: BallotCast) -> bool:
-    return first.vote.vote_id == second.vote.vote_id and first.vote.approver == second.vote.approver
+def _same(ballot: Ballot, vote: ApprovalVoted) -> bool:
+    return _person(ballot.approver) == _person(vote.approver)
+
+
+def _person(name: str | None) -> str | None:
+    """Spelling with other capitals or blanks makes no second person."""
+    return None if name is None else " ".join(name.split()).casefold()
+
+
+def _short(comment: str | None) -> str | None:
+    return None if comment is None else comment[:COMMENT_MOST]

@@ -1,0 +1,39 @@
+"""What the approvals service remembers of an approval, in the lease's table.
+
+request/<id>    the question, as it was asked
+tally/<id>      the votes and the result; rewritten with every vote, so it does not hold the question as well
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from callgate.approvals.tally import Tally
+from callgate.events.approvals import ApprovalRequested
+from callgate.worker.effects import Table
+
+
+def load(table: Table, approval_id: str) -> Tally:
+    """The tally so far; an empty one where nothing is known."""
+    kept, request = table.get(f"tally/{approval_id}"), table.get(f"request/{approval_id}")
+    tally = Tally() if kept is None else msgspec.json.decode(kept, type=Tally)
+    if request is None:
+        return tally
+    return msgspec.structs.replace(tally, request=msgspec.json.decode(request, type=ApprovalRequested))
+
+
+def changes(approval_id: str, before: Tally, after: Tally) -> Mapping[str, bytes | None]:
+    """The puts that lead from one tally to the next."""
+    put: dict[str, bytes | None] = {
+        f"tally/{approval_id}": msgspec.json.encode(msgspec.structs.replace(after, request=None))
+    }
+    if before.request is None and after.request is not None:
+        put[f"request/{approval_id}"] = msgspec.json.encode(after.request)
+    return put
+
+
+def forgotten(approval_id: str) -> Mapping[str, bytes | None]:
+    """The puts that drop everything of an approval."""
+    return {f"tally/{approval_id}": None, f"request/{approval_id}": None}

@@ -1,0 +1,162 @@
+"""The tally as a machine: every reader of the ballots gets the same result, whatever is in them and however often."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.approval_values import APPROVAL, DEADLINE, DIGEST, NOW, question, vote
+from tests.support.handler_bench import DictTable
+
+from callgate.approvals import tally as counting
+from callgate.approvals.state import changes, load
+from callgate.approvals.tally import Tally
+from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast
+from callgate.worker.effects import Effects
+
+Step = ApprovalRequested | BallotCast | ApprovalDue
+
+_questions = st.builds(
+    lambda quorum, eligible: question(quorum=quorum, eligible=eligible, answers=("approve", "reject", "abstain")),
+    st.integers(0, 3),
+    st.sampled_from([(), ("lee", "sam", "ann")]),
+)
+_votes = st.builds(
+    lambda answer, approver, vote_id, digest: vote(answer, approver, vote_id, digest=digest),
+    st.sampled_from(["approve", "approve", "approve", "reject", "withdraw", "abstain", "edit", "respond", "delegate"]),
+    st.sampled_from(["lee", "LEE", "sam", "ann", "kim", "bot", "eve"]),
+    st.sampled_from(["1", "2", "3"]),
+    st.sampled_from([DIGEST, DIGEST, DIGEST, "b" * 64]),
+)
+
+
+def _ballot(place: int, drawn: tuple[object, str, float]) -> BallotCast:
+    cast_vote, verification, at = drawn
+    return BallotCast(
+        approval_id=APPROVAL,
+        vote=cast_vote,  # type: ignore[arg-type]
+        verification=verification,  # type: ignore[arg-type]
+        appended_at=at,
+        origin=f"approvals.votes/0/{place}",
+    )
+
+
+_ballots = st.lists(
+    st.tuples(
+        _votes,
+        st.sampled_from(["trusted", "signed", "refused"]),
+        st.sampled_from([NOW - 1, NOW + 1, DEADLINE, DEADLINE + 1]),
+    ),
+    max_size=12,
+).map(lambda drawn: [_ballot(place, each) for place, each in enumerate(drawn)])
+_moments = st.builds(
+    lambda kind, at: ApprovalDue(approval_id=APPROVAL, kind=kind, due_at=at),
+    st.sampled_from(["deadline", "deadline", "reminder", "escalation"]),
+    st.sampled_from([DEADLINE, DEADLINE - 1]),
+)
+
+
+@st.composite
+def _lives(draw: st.DrawFn) -> list[Step]:
+    """Ballots in their order, with the question and perhaps a moment anywhere among them."""
+    steps: list[Step] = list(draw(_ballots))
+    for more in ([draw(_questions)], draw(st.lists(_moments, max_size=2))):
+        for each in more:
+            steps.insert(draw(st.integers(0, len(steps))), each)
+    return steps
+
+
+def _apply(tally: Tally, step: Step) -> Tally:
+    match step:
+        case ApprovalRequested():
+            return counting.requested(tally, step)
+        case BallotCast():
+            return counting.cast(tally, step)
+        case ApprovalDue():
+            return counting.due(tally, step)
+
+
+def _fold(steps: Sequence[Step]) -> Tally:
+    return reduce(_apply, steps, Tally())
+
+
+@given(_lives())
+def test_a_result_is_final(steps: list[Step]) -> None:
+    """Whatever comes after a result leaves it as it is."""
+    tally = Tally()
+    for step in steps:
+        before, tally = tally, _apply(tally, step)
+        assert before.result is None or tally.result == before.result
+
+
+@given(_lives(), st.data())
+def test_repeats_change_nothing(steps: list[Step], data: st.DataObject) -> None:
+    """Every record may come again at any later place, any number of times: the tally is the same."""
+    twice = list(steps)
+    for place in range(len(steps), 0, -1):
+        again = data.draw(st.integers(0, 2))
+        for _ in range(again):
+            twice.insert(data.draw(st.integers(place, len(twice))), steps[place - 1])
+    # A moment that is read again after the question is no repeat of what was read before it.
+    if all(not isinstance(step, ApprovalDue) for step in steps):
+        assert _fold(twice) == _fold(steps)
+    else:
+        assert (_fold(steps).result is None) or _fold(twice).result == _fold(steps).result
+
+
+@given(_lives())
+def test_a_replica_that_restarts_at_every_step_agrees(steps: list[Step]) -> None:
+    """The table holds all that matters: stopping after each ballot and going on elsewhere gives the same tally."""
+    table = DictTable()
+    for step in steps:
+        before = load(table, APPROVAL)
+        after = _apply(before, step)
+        if after is not before:
+            table.apply(Effects(put=changes(APPROVAL, before, after)))
+    assert load(table, APPROVAL) == _fold(steps)
+
+
+@given(_questions, _ballots, st.data())
+def test_when_the_question_arrives_does_not_matter(
+    asked: ApprovalRequested, ballots: list[BallotCast], data: st.DataObject
+) -> None:
+    """Votes that overtake their question are counted as if they had waited their turn."""
+    place = data.draw(st.integers(0, len(ballots)))
+    assert _fold([*ballots[:place], asked, *ballots[place:]]) == _fold([asked, *ballots])
+
+
+@given(_lives())
+def test_what_the_intake_refused_has_no_influence(steps: list[Step]) -> None:
+    """Leaving out all refused ballots gives the same result."""
+    believed = [step for step in steps if not (isinstance(step, BallotCast) and step.verification == "refused")]
+    assert _fold(steps).result == _fold(believed).result
+
+
+@given(_lives())
+def test_an_approval_rests_on_enough_entitled_people(steps: list[Step]) -> None:
+    """Approved means: as many different entitled people as the quorum asks, about these arguments, in time."""
+    tally = _fold(steps)
+    if tally.result is None or tally.request is None:
+        return
+    asked = tally.request
+    sound = [
+        step.vote
+        for step in steps
+        if isinstance(step, BallotCast)
+        and step.verification != "refused"
+        and step.appended_at <= DEADLINE
+        and step.vote.digest == DIGEST
+        and step.vote.approver not in {"kim", "bot"}
+        and (not asked.eligible or step.vote.approver in asked.eligible)
+    ]
+    match tally.result.resolution:
+        case "approved":
+            assert len({name.casefold() for name in tally.result.approvers}) >= max(1, asked.quorum)
+            assert set(tally.result.approvers) <= {each.approver for each in sound if each.answer == "approve"}
+        case "rejected":
+            assert set(tally.result.approvers) <= {each.approver for each in sound if each.answer == "reject"}
+        case other:
+            assert other == "expired"
+            assert any(isinstance(step, ApprovalDue) and step.kind == "deadline" for step in steps)
