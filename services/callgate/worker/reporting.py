@@ -62,6 +62,8 @@ class FleetReports:
                 await self._measure(runners())
             except CallgateError as failure:
                 _log.debug("a report was not published", service=self._job.service, reason=str(failure))
+            except Exception:
+                _log.exception("reporting has a defect", service=self._job.service)
             await self._wait()
 
     async def _report(self, member: str, runners: Sequence[Reporting]) -> None:

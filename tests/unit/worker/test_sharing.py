@@ -1,0 +1,122 @@
+"""One tenant must not starve another: neither of slots nor of the window."""
+
+from __future__ import annotations
+
+import asyncio
+
+from tests.support.worker_bench import Bench, echo, settle
+
+from callgate.events.outcomes import OutcomeObserved
+from callgate.settings import WorkerSettings
+from callgate.worker.brake import Brake
+from callgate.worker.effects import Context, Effects
+from callgate.worker.lanes import Lanes
+from callgate.worker.work import Work
+
+
+def work(name: str, tenant: str, ticket: int = 0) -> Work:
+    """Work in a lane of its own."""
+    return Work(lane=name, tenant=tenant, ticket=ticket)
+
+
+def test_a_newcomer_gets_the_next_slot_that_is_free() -> None:
+    """With one tenant's flood waiting, the other tenant's first record must be picked next."""
+    lanes = Lanes(4, 0.5, {})
+    for number in range(100):
+        lanes.add(1, work(f"flood {number}", "flood"))
+    for _ in range(4):
+        lanes.pick()
+    lanes.add(1, work("small", "small"))
+    assert lanes.pick() is None
+    lanes.finish((1, "flood 0"))
+    picked = lanes.pick()
+    assert picked is not None
+    assert picked[1].tenant == "small"
+
+
+def test_slots_are_shared_by_weight() -> None:
+    """A tenant of weight 3 must get three slots for each one of a tenant of weight 1."""
+    lanes = Lanes(8, 1.0, {"heavy": 3.0})
+    for number in range(20):
+        lanes.add(1, work(f"heavy {number}", "heavy"))
+        lanes.add(1, work(f"light {number}", "light"))
+    picked = [lanes.pick() for _ in range(8)]
+    assert [each[1].tenant for each in picked if each].count("heavy") == 6
+
+
+def test_no_slot_stays_empty_while_anything_waits() -> None:
+    """A tenant that is alone may use every slot."""
+    lanes = Lanes(4, 0.5, {})
+    for number in range(9):
+        lanes.add(1, work(str(number), "alone"))
+    assert [lanes.pick() is not None for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_a_dropped_claim_gives_its_slots_back_and_late_ends_do_nothing() -> None:
+    """After a lost lease its slots must be free, and what its handlers still say must change nothing."""
+    lanes = Lanes(1, 1.0, {})
+    lanes.add(1, work("a", "t"))
+    lanes.add(1, work("a", "t"))
+    assert lanes.pick() is not None
+    lanes.drop(1)
+    assert lanes.running == 0
+    lanes.add(2, work("a", "t"))
+    assert lanes.pick() is not None
+    lanes.finish((1, "a"))
+    lanes.hold((1, "a"))
+    assert lanes.running == 1
+
+
+async def test_a_flood_that_fills_the_window_does_not_hide_another_tenant() -> None:
+    """Records of a tenant over its share must be parked, so that another's behind them are served; none is lost."""
+    bench = Bench().tune(window=8, concurrency=2, tenant_share=0.5)
+    release = asyncio.Event()
+
+    async def stuck(event: OutcomeObserved, context: Context) -> Effects:
+        await release.wait()
+        return await echo(event, context)
+
+    flood = [f"flood {number:02}" for number in range(30)]
+    for name in flood:
+        bench.script.steps[name] = stuck
+        bench.see(name, lane=name, tenant="flood")
+    bench.see("small", lane="small", tenant="small")
+    async with bench.working():
+        for _ in range(20):
+            await bench.clock.advance(0.5)
+            await settle()
+        assert "small" not in bench.said()  # both slots are taken by the flood's first two
+        assert any(key.startswith("~park/") for key in bench.table)
+        release.set()
+        for _ in range(60):
+            await bench.clock.advance(1)
+            await settle()
+        said = bench.said()
+        assert said.index("small") < 6
+        assert sorted(said) == sorted([*flood, "small"])
+    assert bench.table == {}
+
+
+def test_the_brake_counts_a_ratio_only_over_a_full_window() -> None:
+    """Few records must never trip the ratio; a full window beyond it must."""
+    brake = Brake(WorkerSettings(brake_run=1000, brake_window=100, brake_ratio=0.05))
+    for _ in range(5):
+        assert brake.refusal() is None
+        brake.buried()
+    for _ in range(94):
+        brake.passed()
+    assert brake.refusal() is not None
+    for _ in range(6):
+        brake.passed()
+    assert brake.refusal() is None
+
+
+def test_the_brake_s_run_is_broken_by_any_success() -> None:
+    """Dead letters one after another trip it; one success begins the count anew."""
+    brake = Brake(WorkerSettings(brake_run=3, brake_window=1000))
+    brake.buried()
+    brake.passed()
+    brake.buried()
+    assert brake.refusal() is None
+    brake.buried()
+    assert brake.refusal() is not None
