@@ -62,7 +62,7 @@ class FleetReports:
                 await self._measure(runners())
             except CallgateError as failure:
                 _log.debug("a report was not published", service=self._job.service, reason=str(failure))
-            except Exception:
+            except Exception:  # noqa: BLE001 - reports are best effort: their defects must not stop the work
                 _log.exception("reporting has a defect", service=self._job.service)
             await self._wait()
 
