@@ -77,6 +77,8 @@ class Tool:
     """The system that it acts on (okta, billing), for BIGHUB's context."""
     takes_call: bool = False
     """Whether `function` takes the keyword `call` (a `Call`)."""
+    takes_object: bool = False
+    """Whether `function` is called as `function(call, arguments)`: for arguments whose names Python can't spell."""
     kinds: tuple[CallKind, ...] = ()
     """Which items of a model's answer the tool serves. Empty: the kind that it is named after (`shell_call`), else
     function calls. So an item of another kind that bears the tool's name by chance does not run it."""

@@ -43,7 +43,9 @@ class Expected:
 
 def judge(facts: Facts, expected: Mapping[str, Expected]) -> list[Violation]:
     """Every violation, ordered by action. `expected` holds the submitted calls by action id; may be empty."""
-    found: list[Violation] = [Violation("P1", "", f"an internal topic holds no event: {place}") for place in facts.undecodable]
+    found: list[Violation] = [
+        Violation("P1", "", f"an internal topic holds no event: {place}") for place in facts.undecodable
+    ]
     if facts.torn:
         found.append(Violation("P3", "", f"{facts.torn} lines of the witness are torn"))
     for approval, count in facts.resolved.items():
@@ -58,7 +60,7 @@ def judge(facts: Facts, expected: Mapping[str, Expected]) -> list[Violation]:
         elif expected:
             found.append(Violation("P1", identifier, "nobody submitted this call"))
     for turn, completions in facts.turns.items():
-        if len({completion.items for completion in completions}) > 1:
+        if len({bytes(completion.items) for completion in completions}) > 1:
             found.append(Violation("P2", turn, "the turn was completed in different ways"))
     return found
 

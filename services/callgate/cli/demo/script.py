@@ -130,7 +130,11 @@ def _chat(title: str, session: str, *calls: tuple[str, dict[str, Any]]) -> DemoT
         "role": "assistant",
         "content": None,
         "tool_calls": [
-            {"id": f"call_{position}", "type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+            {
+                "id": f"call_{position}",
+                "type": "function",
+                "function": {"name": name, "arguments": json.dumps(arguments)},
+            }
             for position, (name, arguments) in enumerate(calls)
         ],
     }

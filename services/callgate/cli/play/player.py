@@ -1,7 +1,7 @@
 """The player: submits recorded turns as agents would, sessions side by side, the turns of a session in order.
 
-It waits for each turn to be completed before it submits the session's next one; what is in doubt is not waited for, since
-only a person or a probe can end it. Turns that the log shows as completed are not submitted again.
+It waits for each turn to be completed before it submits the session's next one; what is in doubt is not waited for,
+since only a person or a probe can end it. Turns that the log shows as completed are not submitted again.
 """
 
 from __future__ import annotations

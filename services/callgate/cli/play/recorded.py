@@ -98,7 +98,7 @@ def recorded_toolbox(recordings: Recordings) -> Toolbox:
     """A toolbox that knows every tool name: open object schema, `unsafe`, the recorded output as the result."""
 
     def resolve(name: str) -> Tool:
-        def run(*, call: Call, **_: object) -> Any:  # noqa: ANN401 - whatever JSON was recorded
+        def run(*, call: Call, **_: object) -> Any:
             recordings.testify(call.action_id)
             return orjson.loads(recordings.output(call.action_id))
 
@@ -118,4 +118,3 @@ def log_file(address: str) -> Path:
     if not address.startswith(prefix) or len(address) == len(prefix):
         raise BadInput("--log", f"{address!r} has no file", "A play needs an address like sqlite:///play.db")
     return Path(address.removeprefix(prefix))
-

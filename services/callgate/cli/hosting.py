@@ -1,0 +1,153 @@
+"""The composition edge: the one place that opens the edges of a process and puts services between them.
+
+A process hosts any number of services on one log. It ends when it is told to, or with the first service that fails: a
+process that goes on without one of its services would look alive and do half its work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from callgate.clock import Clock
+from callgate.control.view import ControlView
+from callgate.failures import BadInput
+from callgate.log.port import Log
+from callgate.settings import Settings
+from callgate.telemetry import probes
+from callgate.telemetry.health import Health, together
+from callgate.telemetry.metrics import Metrics
+from callgate.tools.toolbox import Toolbox
+from callgate.worker.host import Host
+from callgate.worker.worker import Job, Worker
+
+Service = Literal["proposer", "evaluator", "approvals", "executor", "reporter"]
+
+SERVICES: tuple[Service, ...] = get_args(Service)
+
+NEEDS_TOOLS: frozenset[Service] = frozenset({"proposer", "executor"})
+"""The only services that import user code."""
+
+NEEDS_BIGHUB: frozenset[Service] = frozenset({"evaluator", "reporter"})
+
+
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """Services that run in this process."""
+
+    host: Host
+    workers: tuple[Worker, ...]
+    running: asyncio.Task[None]
+    """Ends with the first failure of any service; until then it runs."""
+    probes: str | None
+    """Base URL of the probes, if there are any."""
+
+    def health(self) -> Health:
+        """All services' health as one."""
+        return _health(self.workers)
+
+
+@asynccontextmanager
+async def hosted(
+    settings: Settings, log: Log, clock: Clock, services: Sequence[Service], toolbox: Toolbox | None
+) -> AsyncIterator[Hosted]:
+    """Run services until the context ends, then drain them. Raises BadInput for settings that can't be used.
+
+    The log stays the caller's to close.
+    """
+    async with AsyncExitStack() as stack:
+        metrics = Metrics(settings.telemetry)
+        control = ControlView(log)
+        await control.start()
+        stack.push_async_callback(control.close)
+        host = Host(log=log, clock=clock, settings=settings, metrics=metrics, control=control)
+        jobs = await _jobs(host, services, toolbox, stack)
+        workers = tuple(
+            Worker(
+                log,
+                job,
+                settings=settings.worker,
+                clock=clock,
+                metrics=metrics,
+                epoch=lambda: control.switches.epoch,
+            )
+            for job in jobs
+        )
+        where = None
+        if settings.telemetry.port:
+            serving = probes.serve(settings.telemetry.host, settings.telemetry.port, metrics, lambda: _health(workers))
+            where = await stack.enter_async_context(serving)
+        stop = asyncio.Event()
+        running = asyncio.create_task(_run_all(workers, stop))
+        try:
+            yield Hosted(host, workers, running, where)
+        finally:
+            stop.set()
+            await asyncio.wait((running,))
+        await running
+
+
+def _health(workers: Sequence[Worker]) -> Health:
+    return together(tuple(worker.health() for worker in workers))
+
+
+async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:
+    tasks = [asyncio.create_task(worker.run(stop)) for worker in workers]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        stop.set()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        task.result()
+
+
+async def _jobs(
+    host: Host, services: Sequence[Service], toolbox: Toolbox | None, stack: AsyncExitStack
+) -> tuple[Job, ...]:
+    bighub = None
+    if NEEDS_BIGHUB & set(services):
+        from callgate.bighub.client import Bighub
+
+        if not host.settings.bighub.key:
+            raise BadInput(
+                "CALLGATE_BIGHUB_KEY",
+                "is not set, and without it nothing can be decided",
+                "Set it, or CALLGATE_BIGHUB_KEY_FILE; to try things out without BIGHUB use `callgate dev`",
+            )
+        bighub = await stack.enter_async_context(Bighub(host.settings.bighub))
+    if NEEDS_TOOLS & set(services) and toolbox is None:
+        raise BadInput(
+            "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox, or set CALLGATE_TOOLS"
+        )
+    jobs: list[Job] = []
+    for service in services:
+        match service:
+            case "proposer":
+                from callgate.proposer import service as proposer
+
+                assert toolbox is not None
+                jobs.extend(proposer.build(host, toolbox))
+            case "evaluator":
+                from callgate.evaluator import service as evaluator
+
+                assert bighub is not None
+                jobs.extend(evaluator.build(host, bighub))
+            case "approvals":
+                from callgate.approvals import service as approvals
+
+                jobs.extend(approvals.build(host))
+            case "executor":
+                from callgate.executor import service as executor
+
+                assert toolbox is not None
+                jobs.extend(executor.build(host, toolbox))
+            case "reporter":
+                from callgate.reporter import service as reporter
+
+                assert bighub is not None
+                jobs.extend(reporter.build(host, bighub))
+    return tuple(jobs)

@@ -1,0 +1,64 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+if TYPE_CHECKING:
+    from callgate.cli.play.report import Report
+
+
+def as_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """A table, or the sentence for none. Cells are plain text: nothing in them is taken for markup."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        shown.add_column(column, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(cell) for cell in row))
+    Console(soft_wrap=False).print(shown)
+
+
+def show_report(report: Report) -> None:
+    """The report of a play or demo."""
+    table(("status", "actions"), [(name, str(count)) for name, count in report.by_status.items()], empty="no actions")
+    total = max(1, sum(report.decisions.values()))
+    click.echo()
+    table(
+        ("decision", "actions", "share"),
+        [(name, str(count), f"{count / total:.0%}") for name, count in report.decisions.items()],
+        empty="no decisions",
+    )
+    latency = report.latency
+    if latency["p50"] is not None:
+        click.echo(f"\nadded latency: p50 {_ms(latency['p50'])}, p95 {_ms(latency['p95'])} over {latency['count']} starts")
+    for name, path in report.paths.items():
+        click.echo(f"{name}: {path}")
+    if not report.violations:
+        click.echo(f"\n{report.turns} turns, {report.actions} actions, no violation.")
+        return
+    click.echo(f"\n{len(report.violations)} violations:")
+    table(
+        ("promise", "action", "what"),
+        [(each.promise, each.action_id, each.detail) for each in report.violations[:50]],
+        empty="",
+    )
+
+
+def _ms(seconds: float | int | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.0f} ms"

@@ -1,0 +1,1 @@
+"""The evaluator: has BIGHUB decide each proposed action, and asks people where BIGHUB does."""

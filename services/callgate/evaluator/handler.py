@@ -1,0 +1,150 @@
+"""The evaluator's handler: switches first, then BIGHUB, then one decision, and a question to people where it asks for one.
+
+BIGHUB that can't be reached is retried by the worker, then parked; what has waited too long is blocked. A key that is
+refused blocks nothing: nothing runs, the service is unready, and it goes on when the key is mended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from callgate.bighub.failures import Unauthorized
+from callgate.bighub.requests import EvaluateRequest
+from callgate.bighub.resolve import Resolution
+from callgate.control.scopes import Subject, Switches
+from callgate.evaluator import asking, deciding
+from callgate.events import ids, topics
+from callgate.events.actions import ActionDecided, ActionProposed, Decision
+from callgate.events.approvals import ApprovalRequested
+from callgate.events.codec import Envelope
+from callgate.events.event import Event
+from callgate.events.routing import ballot_partition
+from callgate.failures import PermanentFailure, TemporaryFailure
+from callgate.log.port import Record
+from callgate.settings import Settings
+from callgate.telemetry.metrics import Metrics
+from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
+
+_DECIDED = "decided/"
+
+
+class Evaluations(Protocol):
+    """What the evaluator needs of BIGHUB."""
+
+    async def evaluate(self, request: EvaluateRequest) -> Resolution:
+        """Ask for a decision."""
+        ...
+
+
+class EvaluationHandler:
+    """See `worker.effects.Handler`."""
+
+    def __init__(
+        self, bighub: Evaluations, settings: Settings, switches: Callable[[], Switches], metrics: Metrics
+    ) -> None:
+        """`switches` gives what is in force at the moment."""
+        self._bighub = bighub
+        self._settings = settings
+        self._switches = switches
+        self._metrics = metrics
+
+    def lane(self, event: Event, record: Record) -> str:
+        """The action: a model's parallel calls are decided in parallel."""
+        return event.ref.id if isinstance(event, ActionProposed) else f"{record.topic}/{record.offset}"
+
+    def tenant(self, event: Event) -> str:
+        """The action's tenant."""
+        return event.ref.tenant if isinstance(event, ActionProposed) else ""
+
+    async def handle(self, envelope: Envelope, context: Context) -> Effects:
+        """Decide one revision and attempt, once."""
+        action = envelope.event
+        if not isinstance(action, ActionProposed) or context.table.get(_key(action)) is not None:
+            return NOTHING
+        return self._decided(action, await self._decide(action, context), context)
+
+    async def on_timer(self, key: str, context: Context) -> Effects:  # noqa: ARG002 - part of the port
+        """Forget a decision that is older than the identity window; the timer's key is the table's."""
+        return Effects(put={key: None})
+
+    async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:
+        """What is given up is blocked, so that its action ends."""
+        action = envelope.event
+        if not isinstance(action, ActionProposed) or context.table.get(_key(action)) is not None:
+            return NOTHING
+        decision = deciding.unanswerable(f"given up: {reason}", context.clock.now())
+        return self._decided(action, decision, context)
+
+    async def _decide(self, action: ActionProposed, context: Context) -> Decision:
+        now = context.clock.now()
+        if action.fault is not None:
+            return deciding.refused(action, now)
+        ref = action.ref
+        switches = self._switches()
+        subject = Subject(ref.tenant, ref.agent, ref.tool, action.domain)
+        if not switches.readable:
+            raise TemporaryFailure("the control topic can't be read: nothing is decided until it can")
+        if (reason := switches.stopped(subject)) is not None:
+            return deciding.stopped(reason, now)
+        if (reason := switches.held(subject)) is not None:
+            raise TemporaryFailure(f"held: {reason}")
+        return await self._ask(action, context)
+
+    async def _ask(self, action: ActionProposed, context: Context) -> Decision:
+        began = context.clock.monotonic()
+        try:
+            answer = await self._bighub.evaluate(asking.question(action))
+        except Unauthorized:
+            self._metrics.bighub_answered("evaluate", "unauthorized", context.clock.monotonic() - began)
+            raise
+        except TemporaryFailure as failure:
+            self._metrics.bighub_answered("evaluate", "temporary", context.clock.monotonic() - began)
+            waited = context.clock.now() - context.first_tried
+            if waited < self._settings.bighub.evaluator_seconds:
+                raise
+            reason = f"BIGHUB could not be asked for {waited:.0f} s: {failure.reason}"
+            return deciding.unreachable(reason, context.clock.now())
+        except PermanentFailure as failure:
+            self._metrics.bighub_answered("evaluate", "permanent", context.clock.monotonic() - began)
+            return deciding.unanswerable(failure.reason, context.clock.now())
+        took = context.clock.monotonic() - began
+        self._metrics.bighub_answered("evaluate", "answered", took)
+        return deciding.decision(
+            action,
+            answer,
+            siblings=self._settings.proposer.siblings,
+            now=context.clock.now(),
+            valid_seconds=self._settings.bighub.valid_seconds,
+            took_seconds=took,
+        )
+
+    def _decided(self, action: ActionProposed, decision: Decision, context: Context) -> Effects:
+        ref = action.ref
+        self._metrics.decided(decision.verdict, ref.tool, action.domain, ref.tenant)
+        publish = [Publish(ActionDecided(action=action, decision=decision))]
+        if decision.verdict == "review":
+            publish.append(Publish(self._request(action, decision, context)))
+        key = _key(action)
+        due = context.clock.now() + topics.IDENTITY_WINDOW
+        return Effects(
+            publish=tuple(publish),
+            put={key: decision.verdict.encode()},
+            timers=(Timer(key, ref.id, due),),
+        )
+
+    def _request(self, action: ActionProposed, decision: Decision, context: Context) -> ApprovalRequested:
+        ref = action.ref
+        where = ballot_partition(ref.tenant, ref.tool, context.partitions)
+        now = context.clock.now()
+        return ApprovalRequested(
+            approval_id=ids.approval_id(where, ref.id, ref.revision, ref.attempt, "action"),
+            action=action,
+            decision=decision,
+            requested_at=now,
+            deadline=now + self._settings.approval.deadline_seconds,
+        )
+
+
+def _key(action: ActionProposed) -> str:
+    return f"{_DECIDED}{action.identity()}"

@@ -1,0 +1,23 @@
+"""The evaluator's wiring."""
+
+from __future__ import annotations
+
+from callgate.bighub.client import Bighub
+from callgate.evaluator.handler import EvaluationHandler
+from callgate.events import topics
+from callgate.worker.host import Host
+from callgate.worker.worker import Job
+
+
+def build(host: Host, bighub: Bighub) -> tuple[Job, ...]:
+    """The evaluator's one job. It is unready while BIGHUB refuses the key, or the switches can't be read."""
+    handler = EvaluationHandler(bighub, host.settings, lambda: host.control.switches, host.metrics)
+    return (
+        Job(
+            service="evaluator",
+            group="evaluator",
+            topics=(topics.PROPOSED,),
+            handler=handler,
+            ready=lambda: bighub.refused or (None if host.control.ready else "the switches can't be read"),
+        ),
+    )

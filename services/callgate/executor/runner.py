@@ -1,0 +1,240 @@
+"""From a decision that may go to an end: claim, check again, run, finish. Each is a stage, committed before the next.
+
+A crash between two stages leaves a claim behind. Its horizon is a durable timer, so whoever holds the lease then settles it:
+by another start where the tool says that this is harmless, by its probe, or by saying that it is in doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import orjson
+import structlog
+
+from callgate.control.scopes import Subject, Switches
+from callgate.events.actions import ActionDecided
+from callgate.executor import claim as claims
+from callgate.executor import ending, gate, order, running
+from callgate.executor.claim import Standing
+from callgate.executor.ending import Place
+from callgate.failures import TemporaryFailure
+from callgate.log.port import LeaseLost
+from callgate.settings import ExecutorSettings
+from callgate.telemetry.metrics import Metrics
+from callgate.tools.tool import Call
+from callgate.tools.toolbox import Entry, Toolbox
+from callgate.worker.effects import Context, Effects, Timer
+
+PROBE_AGAIN_SECONDS = 60.0
+"""How long a probe that could not tell is left alone."""
+
+_logger = structlog.get_logger(__name__)
+
+
+class Runner:
+    """Starts tools, and says what came of them."""
+
+    def __init__(
+        self, toolbox: Toolbox, settings: ExecutorSettings, switches: Callable[[], Switches], metrics: Metrics
+    ) -> None:
+        """`switches` gives what is in force at the moment."""
+        self._toolbox = toolbox
+        self._settings = settings
+        self._switches = switches
+        self._metrics = metrics
+
+    def passage(self, decided: ActionDecided, context: Context) -> gate.Passage:
+        """What the gate says now."""
+        return gate.pass_gate(decided, self._around(decided, context))
+
+    def ended_by_gate(self, decided: ActionDecided, place: Place, ended: gate.End, context: Context) -> Effects:
+        """The end of what never started."""
+        self._count(decided, ended.status, "gate")
+        return ending.end(
+            decided,
+            place,
+            context.table,
+            now=context.clock.now(),
+            status=ended.status,
+            via="gate",
+            output=_response(decided) if ended.status == "responded" else None,
+            error=None if ended.status == "responded" else ended.reason,
+        )
+
+    def claim(self, decided: ActionDecided, place: Place, standing: Standing | None, context: Context) -> Effects:
+        """Claim the one start; the start itself is the next stage."""
+        claimed = claims.claimed(
+            decided,
+            standing,
+            now=context.clock.now(),
+            start_seconds=self._settings.start_seconds,
+            skew_seconds=self._settings.skew_seconds,
+            epoch=context.epoch,
+        )
+        assert claimed.horizon is not None
+        # What keeps no order holds up nothing from here on; the others do until they have ended.
+        free = order.is_free(decided.action)
+        passing = ending.passed(decided.action, place, context.table, context.clock.now()) if free else Effects()
+        return Effects(
+            put={place.key: ending.keep(claimed), **passing.put},
+            timers=(Timer(f"{ending.HORIZON}{place.key}", place.lane, claimed.horizon), *passing.timers),
+            then=lambda: self._start(decided, place, claimed, context),
+        )
+
+    async def settle(self, standing: Standing, place: Place, context: Context) -> Effects:
+        """A claim's horizon has passed, and it has no end: find one, or say that it is in doubt."""
+        decided = standing.decided
+        now = context.clock.now()
+        if decided is None or standing.horizon is None or now < standing.horizon:
+            return Effects()
+        entry = self._entry(decided)
+        probes = entry is not None and entry.tool.probe is not None
+        way = claims.settlement(decided.action.effect, standing.runs, self._settings.attempts, probes=probes)
+        if way == "run_again" and entry is not None:
+            passage = self.passage(decided, context)
+            # A stale yes covers no further start, also of a tool that may be started again.
+            if isinstance(passage, gate.Go):
+                return self.claim(decided, place, standing, context)
+        if way == "probe" and entry is not None:
+            found = await running.probe(entry.tool, _call(decided), _arguments(decided))
+            if found is not None:
+                status = "executed" if found else "not_executed"
+                self._count(decided, status, "probe")
+                note = (
+                    "found by its probe; the output is not known" if found else "its probe says that it never happened"
+                )
+                return ending.end(
+                    decided, place, context.table, now=now, status="executed" if found else "not_executed",
+                    via="probe", claim=standing, error=note,
+                )  # fmt: skip
+        again = now + PROBE_AGAIN_SECONDS if way == "probe" else None
+        reason = "its worker went away between the claim and the end"
+        return self._doubted(standing, place, context, reason, standing.horizon, None, again)
+
+    async def _start(self, decided: ActionDecided, place: Place, claimed: Standing, context: Context) -> Effects:
+        """The stage after the claim: the last look, then the tool."""
+        entry = self._entry(decided)
+        try:
+            held = await context.held()
+        except TemporaryFailure:
+            # Only this worker knows that its claim was never used: it withdraws it, since nobody else could.
+            unsure = gate.End("not_executed", "It could not be confirmed that it may start, so it was not started.")
+            return self.ended_by_gate(decided, place, unsure, context)
+        if not held:
+            raise LeaseLost("the lease was lost between the claim and the start: the tool is not started")
+        # Nothing may wait between this look and the start.
+        around = self._around(decided, context)
+        assert claimed.start_by is not None
+        ended = gate.still_good(decided, around, claimed.start_by)
+        if ended is not None or entry is None:
+            gone = gate.End("not_executed", "The tool is not available.")
+            return self.ended_by_gate(decided, place, ended or gone, context)
+        started = context.clock.now()
+        decision = decided.decision
+        self._metrics.started(started - decided.action.proposed_at - decision.bighub_seconds - decision.waited_seconds)
+        result = await running.run(entry.tool, _call(decided), _arguments(decided), self._settings.output_bytes)
+        self._metrics.tool_ran(decided.action.ref.tool, context.clock.now() - started)
+        return self._ended(decided, place, claimed, started, result, context)
+
+    def _ended(
+        self,
+        decided: ActionDecided,
+        place: Place,
+        claimed: Standing,
+        started: float,
+        result: running.Result,
+        context: Context,
+    ) -> Effects:
+        now, table = context.clock.now(), context.table
+        match result:
+            case running.Returned():
+                self._count(decided, "executed", "run")
+                return ending.end(
+                    decided, place, table, now=now, status="executed", via="run",
+                    claim=claimed, started_at=started, output=result.output, error=result.error,
+                )  # fmt: skip
+            case running.Raised():
+                self._count(decided, "tool_error", "run")
+                return ending.end(
+                    decided, place, table, now=now, status="tool_error", via="run",
+                    claim=claimed, started_at=started, error=result.error,
+                )  # fmt: skip
+            case running.TimedOut():
+                if decided.action.effect == "read":
+                    # Without an effect there is nothing to be in doubt about.
+                    self._count(decided, "tool_error", "run")
+                    return ending.end(
+                        decided, place, table, now=now, status="tool_error", via="run",
+                        claim=claimed, started_at=started, error=result.reason,
+                    )  # fmt: skip
+                horizon = None if result.outlived else now + self._settings.skew_seconds
+                again = horizon if decided.action.effect in {"idempotent", "verifiable"} else None
+                return self._doubted(claimed, place, context, result.reason, horizon, started, again)
+
+    def _doubted(
+        self,
+        standing: Standing,
+        place: Place,
+        context: Context,
+        reason: str,
+        horizon: float | None,
+        started: float | None,
+        again: float | None,
+    ) -> Effects:
+        decided = standing.decided
+        if decided is not None and not standing.doubted:
+            ref = decided.action.ref
+            self._metrics.doubted(ref.tool, decided.action.domain, ref.tenant)
+            _logger.warning("in doubt", action_id=ref.id, tool=ref.tool, reason=reason)
+        return ending.doubt(
+            standing,
+            place,
+            context.table,
+            now=context.clock.now(),
+            reason=reason,
+            horizon=horizon,
+            started_at=started,
+            look_again=again,
+        )
+
+    def _around(self, decided: ActionDecided, context: Context) -> gate.Surroundings:
+        action, ref = decided.action, decided.action.ref
+        switches = self._switches()
+        subject = Subject(ref.tenant, ref.agent, ref.tool, action.domain)
+        entry = self._entry(decided)
+        return gate.Surroundings(
+            now=context.clock.now(),
+            tool_version=entry.version if entry is not None else None,
+            stopped=switches.stopped(subject),
+            held=switches.held(subject),
+            readable=switches.readable,
+            skew_seconds=self._settings.skew_seconds,
+            attempts=self._settings.attempts,
+        )
+
+    def _entry(self, decided: ActionDecided) -> Entry | None:
+        ref = decided.action.ref
+        entry = self._toolbox.entry(ref.tool)
+        return entry if entry is not None and entry.tool.accepts(ref.kind) else None
+
+    def _count(self, decided: ActionDecided, status: str, via: str) -> None:
+        ref = decided.action.ref
+        self._metrics.finished(status, via, ref.tool, decided.action.domain, ref.tenant)
+
+
+def _call(decided: ActionDecided) -> Call:
+    ref, raw = decided.action.ref, decided.decision.constraints
+    constraints = orjson.loads(bytes(raw)) if raw is not None else {}
+    return Call(action_id=ref.id, tenant=ref.tenant, session=ref.session, agent=ref.agent, constraints=constraints)
+
+
+def _arguments(decided: ActionDecided) -> Mapping[str, Any]:
+    arguments: Mapping[str, Any] = orjson.loads(bytes(decided.action.arguments))
+    return arguments
+
+
+def _response(decided: ActionDecided) -> bytes | None:
+    response: msgspec.Raw | None = decided.decision.response
+    return bytes(response) if response is not None else None
