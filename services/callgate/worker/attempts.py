@@ -45,7 +45,11 @@ Label = Literal["done", "retried", "parked", "dead", "braked"]
 
 
 class Attempts:
-    """Runs work of one lease through its handler."""
+    """Runs work of one lease through its handler.
+
+    What is accepted on the way goes to `submit` at once, so that the state which later work sees and the order of the
+    commits are the same. `context` makes what the handler may look at.
+    """
 
     def __init__(
         self,
@@ -84,9 +88,11 @@ class Attempts:
         except asyncio.CancelledError as cancelled:
             if _cancelling():
                 raise
+            # Left alone, it would end this task without an outcome and its lane would stand still for ever.
             return await self._failed(work, _OwnCancellation(cancelled))
         except Exception as failure:  # noqa: BLE001 - a defect in a handler must not stop its neighbours
             return await self._failed(work, failure)
+        # The brake is about records: timers that succeed must not hide a topic that goes into the dead letters.
         if work.record is not None:
             self._shop.brake.passed()
         return Done(), "done"
@@ -99,7 +105,10 @@ class Attempts:
         return await self._handler.handle(work.envelope, context)
 
     async def _stages(self, work: Work, effects: Effects, reason: str | None = None) -> None:
-        """Accept stage after stage; the dead letter for `reason`, if any, goes with the last."""
+        """Accept stage after stage; the dead letter for `reason`, if any, goes with the last.
+
+        Waiting for a commit fails with `LeaseLost` when the lease ends first: the next stage must not begin then.
+        """
         while effects.then is not None:
             stage = effects.then
             entry = self._ledger.accept(work, effects, last=False)
@@ -126,6 +135,7 @@ class Attempts:
             return Braked(refusal), "braked"
         effects = Effects()
         try:
+            # What can't be read stands for no action that is known here: there is nothing to end.
             if work.envelope is not None:
                 effects = await self._handler.on_dead(work.envelope, self._context(work), reason)
             await self._stages(work, effects, reason)

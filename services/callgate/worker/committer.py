@@ -1,7 +1,8 @@
 """Adaptive group commit: accepted effects become visible in the order in which they were accepted, many at a time.
 
 At once when there is little to do; under load a unit waits so long that committing costs a set share of the time.
-One commit runs at a time, in a task that nobody cancels.
+One commit runs at a time, in a task that nobody cancels: a commit that is cut off has an unknown end, and an unknown
+end costs the lease.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ def linger(last_started: float | None, cost: float, settings: WorkerSettings) ->
 
 
 class Committer:
-    """The only writer of one lease. `on_end` is called once when the lease has ended in a commit."""
+    """The only writer of one lease. `on_end` is called once when the lease has ended in a commit.
+
+    `on_commit` is called after each unit with the number of records that are done with it. Because units hold what was
+    accepted in the order of acceptance, an entry that is committed has everything before it committed too.
+    """
 
     def __init__(
         self,
@@ -125,6 +130,7 @@ class Committer:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
+            # A full unit gains nothing by waiting.
             wait = linger(self._started, self._cost, self._settings) - self._clock.monotonic()
             if wait > 0 and len(self._pending) < UNIT_ENTRIES:
                 await self._clock.sleep(wait)
@@ -182,6 +188,7 @@ class Committer:
                 if not self.unavailable:
                     _log.warning("the log takes no units now", lease=self._lease.number, reason=failure.reason)
                 self.unavailable = True
+                # Nothing of it is visible, so the same unit may be tried until the lease itself ends.
                 if self._ended:
                     return None
                 await self._pause(max(wait, failure.delay or 0.0))
@@ -194,6 +201,7 @@ class Committer:
                 return "unknown"
             else:
                 self.unavailable = False
+                # Smoothed, so that one slow flush of the disk does not make the next second's effects wait.
                 self._cost = 0.8 * self._cost + 0.2 * (self._clock.monotonic() - began)
                 return None
 

@@ -57,7 +57,9 @@ def letter(record: Record, *, reason: str, attempts: int, service: str, subject:
         subject,
         repr(died_at),
     )
-    ours = tuple((_PREFIX + name, text.encode()) for name, text in zip(_NAMES, values, strict=True))
+    ours = tuple(
+        (_PREFIX + name, text.encode("utf-8", "backslashreplace")) for name, text in zip(_NAMES, values, strict=True)
+    )
     return Outgoing(
         topic=topics.DEADLETTERS.name,
         partition=record.partition,
@@ -68,7 +70,11 @@ def letter(record: Record, *, reason: str, attempts: int, service: str, subject:
 
 
 def read(record: Record) -> DeadLetter | None:
-    """A dead letter from its record on the log; None for a record that is none."""
+    """A dead letter from its record on the log; None for a record that is none.
+
+    Only the last headers are looked at, and all of ours must be there in their order: a record that was given up twice
+    has two sets, and the inner one belongs to what is sent again.
+    """
     ours = record.headers[-len(_NAMES) :]
     if tuple(name for name, _ in ours) != tuple(_PREFIX + name for name in _NAMES):
         return None
@@ -95,7 +101,10 @@ def read(record: Record) -> DeadLetter | None:
 
 
 def subject(event: Event | None) -> str:
-    """The id that an event is about, for people who look for what became of it."""
+    """The id that an event is about, for people who look for what became of it; empty for what can't be read.
+
+    The events have no field in common, so the places are tried in turn, the most telling first.
+    """
     if event is None:
         return ""
     for path in ("ref.id", "action.ref.id", "approval_id", "action_id", "turn_key", "origin.turn"):

@@ -1,6 +1,8 @@
 """Running the work of one lease: lanes in, outcomes out, and everything that waits for its time.
 
-What a handler returns is accepted here and nowhere else; once the lease has ended nothing is.
+Work is in exactly one of four places: in a lane (waiting, running, or held for a retry), parked in the state, behind a
+parked lane (timers only), or armed as a timer. Each outcome moves it to another of them or ends it. What a handler
+returns is accepted here and nowhere else; once the lease has ended nothing is.
 """
 
 from __future__ import annotations
@@ -26,11 +28,15 @@ OVERFLOW = 10
 """Windows of records that a lease parks for tenants over their share, before it lets the partition wait instead."""
 
 OVERFLOW_SECONDS = 1.0
-"""How soon such records are looked at again."""
+"""How soon such records are looked at again: their turn comes when their tenant has room, not at a time."""
 
 
 class Dispatch:
-    """The work in hand of one claim. `lose` is called when a handler finds that the lease is lost."""
+    """The work in hand of one claim. `lose` is called when a handler finds that the lease is lost.
+
+    A lane that is parked has nothing in memory but its first record, and that only while it is tried: whatever arrives
+    for it goes to the state, behind the others. So the order of a lane is never split over two places.
+    """
 
     def __init__(
         self,
@@ -90,7 +96,7 @@ class Dispatch:
             await asyncio.wait(tuple(self._tasks))
 
     def cancel(self) -> None:
-        """Cut off what runs."""
+        """Cut off what runs. Coroutines are cancelled; a thread that a tool runs in can't be, and is left behind."""
         for task in self._tasks:
             task.cancel()
 
@@ -108,7 +114,11 @@ class Dispatch:
             self._add(work)
 
     def make_room(self) -> None:
-        """Park what tenants have waiting beyond their share of the window, so that others behind it are seen."""
+        """Park what tenants have waiting beyond their share of the window, so that others behind it are seen.
+
+        Who stands behind a full window can't be known without reading on, so this is done even for a tenant that is
+        alone. Copying a record into the state and back costs little beside handling it, and the amount is bounded.
+        """
         share = self._shop.settings.window * self._shop.settings.tenant_share
         most = OVERFLOW * self._shop.settings.window
         for tenant, held in list(self._tenants.items()):
@@ -116,6 +126,7 @@ class Dispatch:
             for works in self._lanes.idle(self._claim, tenant):
                 if surplus <= 0 or len(self._ledger.parking) >= most:
                     break
+                # Timers and records of parked lanes are in the state already: nothing is gained by moving them.
                 if all(work.timer is None and work.parked is None for work in works):
                     surplus -= len(works)
                     self._park_lane(works[0].lane, OVERFLOW_SECONDS)
@@ -133,6 +144,7 @@ class Dispatch:
             del self._tenants[work.tenant]
 
     def _submit(self, entry: Entry) -> None:
+        # The entry may have set a timer that is due before all that the alarm sleeps for.
         self._committer.submit(entry)
         due = self._ledger.timers.next_due() if self.timers_allowed else None
         if due is not None:
@@ -151,6 +163,7 @@ class Dispatch:
             self._lose("lost")
             return
         if self._over:
+            # A handler that has swallowed its cancelling: its lane is gone, and what it returned was not accepted.
             return
         self._shop.beat()
         key = (self._claim, work.lane)
@@ -170,6 +183,7 @@ class Dispatch:
         self._shop.pump()
 
     def _park(self, work: Work, outcome: Park) -> None:
+        # A timer is in the state anyway: it is set to a later time, and its lane goes on without it.
         if work.timer is None:
             self._park_lane(work.lane, outcome.after)
             return
@@ -182,6 +196,7 @@ class Dispatch:
         works = self._lanes.clear((self._claim, lane))
         for work in works:
             self._remove(work)
+        # Timers can't be parked with the records that they must follow: they wait in memory, armed in the state.
         records = [work for work in works if work.timer is None]
         self._behind.setdefault(lane, []).extend(work for work in works if work.timer is not None)
         self._committer.submit(self._ledger.park(records, self._clock.now() + after))
@@ -216,6 +231,7 @@ class Dispatch:
         assert value is not None
         work = unpark(key, value, self._topics, self._shop.job.handler)
         settings = self._shop.settings
+        # The same share as for what is fetched: a backlog that drains must not starve what arrives.
         crowded = len(self._works) >= settings.window
         if crowded or self._tenants[work.tenant] >= max(1.0, settings.window * settings.tenant_share):
             self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS)

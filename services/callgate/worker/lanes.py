@@ -98,7 +98,10 @@ class Lanes:
         return True
 
     def hold(self, key: LaneKey) -> None:
-        """The head of the lane must wait: it keeps its place and gives up its slot."""
+        """The head of the lane must wait: it keeps its place and gives up its slot.
+
+        The lane stays out of every pick until `resume`, so its followers wait too.
+        """
         lane = self._find(key)
         if lane is not None:
             self._free(lane)
@@ -128,7 +131,10 @@ class Lanes:
                 yield list(lane.queue)
 
     def close(self, claim: int) -> None:
-        """Pick nothing more of a claim; what runs goes on."""
+        """Pick nothing more of a claim; what runs goes on, and ends as usual.
+
+        What is added or becomes ready afterwards is kept, and never picked.
+        """
         self._closed.add(claim)
         for lane in list(self._claims.get(claim, {}).values()):
             self._withdraw(lane)

@@ -32,7 +32,11 @@ _log = structlog.get_logger(__name__)
 
 
 class LeaseRunner:
-    """One claim of one lease, from its restored state to its release."""
+    """One claim of one lease, from its restored state to its release.
+
+    Three tasks run beside each other: one takes records, one commits, one watches the time. Whichever ends first says
+    that the claim is over; nothing of it is used again, and the next claim begins with a new runner.
+    """
 
     def __init__(self, claim: int, lease: Lease, workshop: Workshop) -> None:
         self.lease = lease
@@ -83,11 +87,12 @@ class LeaseRunner:
         commit = loop.create_task(self._committer.run())
         interrupted = loop.create_task(self._interrupt.wait())
         try:
+            # A lease with nothing to read would otherwise never learn that it has passed its claim's ends.
             self._look_whether_caught_up()
             await asyncio.wait((take, alarm, commit, interrupted), return_when=asyncio.FIRST_COMPLETED)
             for task in (alarm, take, commit):
                 if task.done():
-                    task.result()
+                    task.result()  # the end of taking is a lease that is wanted back; a failure is raised here
             alarm.cancel()
             take.cancel()
             if not self._over:
@@ -103,6 +108,7 @@ class LeaseRunner:
             raise self.dispatch.defect
 
     async def _drain(self, commit: asyncio.Task[None]) -> None:
+        # What waits in the lanes is left: it is not done, so the next holder gets it again.
         self._shop.lanes.close(self._claim)
         budget = self._remaining()
         budget = self._shop.settings.drain_seconds if budget is None else budget
@@ -129,6 +135,7 @@ class LeaseRunner:
         self.dispatch.end()
         # A handler that does not heed its cancelling is left to itself: nothing that it returns is accepted any more.
         await asyncio.wait((asyncio.ensure_future(self.dispatch.finished()),), timeout=1.0)
+        # The committer ends by itself after the commit that runs, if any: its end must not be cut off.
         await asyncio.wait((commit, *others))
         self._shop.pump()
         try:
@@ -137,6 +144,7 @@ class LeaseRunner:
             _log.warning("a lease was not given back; it will time out", lease=self.lease.number, reason=str(failure))
 
     def _lose(self, how: str) -> None:
+        # Whoever notices first (a fetch, a commit, a handler) says so; all others come too late to change anything.
         if self._over:
             return
         self._over = True
@@ -147,6 +155,7 @@ class LeaseRunner:
         self._interrupt.set()
 
     async def _take(self) -> None:
+        # Each topic has its part of the window: a flood on one must not keep the other's records from being seen.
         while self.lease.closing_within() is None:
             opened = [topic for topic, tracker in self.ledger.trackers.items() if self._roomy(len(tracker))]
             if not opened:
@@ -182,6 +191,7 @@ class LeaseRunner:
             return
 
     def _enqueue(self, record: Record) -> None:
+        # A log may give a record again within one claim: only the tracker knows that it is done or under way.
         if self.ledger.trackers[record.topic].begin(record.offset):
             handler = self._shop.job.handler
             self.dispatch.enqueue(read(record, self._topics[record.topic], handler, self.ledger.ticket()))
@@ -197,6 +207,7 @@ class LeaseRunner:
         if not self.dispatch.timers_allowed and self.ledger.caught_up(self.lease.claim_ends):
             self.dispatch.allow_timers()
 
+    # Asked once for each attempt, so that attempt and first_tried are those of this one.
     def _context(self, work: Work) -> Context:
         assert work.first_tried is not None
         return Context(
@@ -224,7 +235,7 @@ class LeaseRunner:
         try:
             closing = self.lease.closing_within()
         except LeaseLost:
-            return 0.0
+            return 0.0  # no time is left for anything that must be committed
         stopping = self._shop.remaining()
         given = [seconds for seconds in (closing, stopping) if seconds is not None]
         return max(0.0, min(given)) if given else None

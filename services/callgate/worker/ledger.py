@@ -36,7 +36,11 @@ class Identity:
 
 
 class Ledger:
-    """Turns effects into entries for the committer. Raises before anything has changed, or not at all."""
+    """Turns effects into entries for the committer. Raises before anything has changed, or not at all.
+
+    Each method changes the living state and describes the same change as an entry; the caller must hand every entry
+    to the committer, in the order in which it got them, or state and log part ways.
+    """
 
     def __init__(self, lease: Lease, topics: Iterable[Topic], identity: Identity, clock: Clock) -> None:
         self.table = LivingTable(lease.table)
@@ -60,11 +64,13 @@ class Ledger:
 
         Raises `TooLarge`, `PermanentFailure` or ValueError for effects that can't be written.
         """
+        # All that can fail comes first: from the first change on there is no way back but to drop the lease.
         outputs = [self._outgoing(each, work) for each in effects.publish]
         self._check(effects)
         given_up = (effects.dead.reason if effects.dead else None, reason)
         outputs.extend(self._letter(work, each) for each in given_up if each is not None and work.record is not None)
         puts: dict[str, bytes | None] = dict(effects.put)
+        # Cancelled before set, so that effects which do both to a key leave it set.
         for key in effects.cancel:
             puts.update(_entries(self.timers.cancel(key)))
         for timer in effects.timers:
@@ -77,7 +83,10 @@ class Ledger:
         return Entry(tuple(outputs), puts, _done(work) if last else ())
 
     def park(self, works: Iterable[Work], not_before: float) -> Entry:
-        """Put records into the state: the first is to be tried at `not_before`, the others follow it."""
+        """Put records into the state: the first is to be tried at `not_before`, the others follow it.
+
+        They count as done on their topics from then on: the state is answerable for them.
+        """
         puts: dict[str, bytes | None] = {}
         done: list[tuple[str, int]] = []
         now = self._clock.now()
@@ -97,11 +106,18 @@ class Ledger:
         return Entry((), puts)
 
     def caught_up(self, ends: Mapping[str, int]) -> bool:
-        """Whether all that was on the input topics at the claim has been dealt with."""
+        """Whether all that was on the input topics at the claim has been dealt with, or been parked.
+
+        Parked records hold back only the timers of their own lane: a timer waits behind them.
+        """
         return all(tracker.progress().next_offset >= ends.get(topic, 0) for topic, tracker in self.trackers.items())
 
     def _outgoing(self, publish: Publish, work: Work) -> Outgoing:
         to = publish.address or address(publish.event, self._identity.partitions)
+        if not 0 <= to.partition < self._identity.partitions:
+            # The log would refuse the whole unit, and with it the effects of every neighbour.
+            message = f"{to.topic} has no partition {to.partition}"
+            raise PermanentFailure(message)
         trace = work.envelope.traceparent if work.envelope is not None else None
         value, headers = codec.encode(publish.event, source=self._source, time=self._clock.now(), traceparent=trace)
         return Outgoing(to.topic, to.partition, to.key.encode(), value, headers)

@@ -64,7 +64,11 @@ class _Place:
 
 
 class Parking:
-    """The parked records of one lease, by lane. The records themselves stay in the table."""
+    """The parked records of one lease, by lane. The records themselves stay in the table.
+
+    Only an index is in memory, and only the first of a lane has a time; a lane whose first is being tried is `loaded`
+    and offers nothing until that one is done or parked again. Methods give what must be put into the table.
+    """
 
     def __init__(self, stored: Iterable[tuple[str, bytes]] = ()) -> None:
         """Restore from the table's entries under `PREFIX`."""

@@ -24,6 +24,9 @@ from callgate.worker.ledger import Ledger, progress_sum
 INTERVAL = 5.0
 """Seconds between reports; three missed ones mean that a member is gone."""
 
+LOOK = 0.5
+"""Seconds between two looks at the epoch: how long after a stop the fleet may still show the old one."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,6 +49,7 @@ class FleetReports:
         self._ready = ready
         self._epoch = epoch
         self._changed = asyncio.Event()
+        self._told: int | None = None
         self.lag = 0
         """Records on the log beyond the progress of the leases held, when it was last measured."""
 
@@ -68,19 +72,23 @@ class FleetReports:
 
     async def _report(self, member: str, runners: Sequence[Reporting]) -> None:
         now = self._clock.now()
+        # Read once: what is told and what is remembered as told must not differ.
+        epoch = self._epoch()
         event = WorkerReported(
             service=self._job.service,
             member=member,
             version=_version(),
             leases=tuple(sorted(runner.lease.number for runner in runners)),
-            epoch=self._epoch(),
+            epoch=epoch,
             ready=self._ready(),
             reported_at=now,
         )
         to = address(event, self._log.partitions)
         value, headers = codec.encode(event, source=f"{self._job.service}/{member}", time=now)
         await self._log.publish([Outgoing(to.topic, to.partition, to.key.encode(), value, headers)])
+        self._told = epoch
 
+    # Against what is done and not against what is committed: commits follow within milliseconds, reports do not.
     async def _measure(self, runners: Sequence[Reporting]) -> None:
         if not runners:
             self.lag = 0
@@ -92,12 +100,18 @@ class FleetReports:
         )
 
     async def _wait(self) -> None:
-        sleep = asyncio.ensure_future(self._clock.sleep(INTERVAL))
+        until = self._clock.monotonic() + INTERVAL
         changed = asyncio.ensure_future(self._changed.wait())
         try:
-            await asyncio.wait((sleep, changed), return_when=asyncio.FIRST_COMPLETED)
+            while not changed.done() and self._clock.monotonic() < until:
+                sleep = asyncio.ensure_future(self._clock.sleep(LOOK))
+                try:
+                    await asyncio.wait((sleep, changed), return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    sleep.cancel()
+                if self._epoch() != self._told:
+                    return
         finally:
-            sleep.cancel()
             changed.cancel()
 
 

@@ -42,7 +42,11 @@ class BrakeTripped(CallgateError):  # noqa: N818 - named for what happened
 
 
 class Worker:
-    """`run` it once; `health` may be asked at any time."""
+    """`run` it once; `health` may be asked at any time.
+
+    Slots and brake are the worker's, shared by its leases; everything else belongs to one claim of one lease and ends
+    with it. A lease that was lost comes back, if at all, as a new claim with its state read anew.
+    """
 
     def __init__(
         self,
@@ -55,7 +59,10 @@ class Worker:
         epoch: Callable[[], int] = lambda: -1,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """`epoch` gives the offset of the last change of `control` that this process has applied."""
+        """`epoch` gives the offset of the last change of `control` that this process has applied.
+
+        `jitter` gives numbers from 0 up to 1, which spread retries; a test gives always the same.
+        """
         self._log = log
         self._job = job
         self._settings = settings
@@ -119,6 +126,7 @@ class Worker:
         if self._tripped is not None:
             raise BrakeTripped(f"{self._job.service} has stopped: {self._tripped}")
 
+    # A log that is away at the start is waited for, as later: an orchestrator's restarts would not bring it back.
     async def _join(self) -> Group | None:
         wait = self._settings.retry_first_seconds
         while not self._stopping.is_set():
@@ -141,6 +149,7 @@ class Worker:
         claim: asyncio.Task[Lease | None] | None = None
         try:
             while not self._stopping.is_set():
+                # One claim is always under way: shares change as others come and go.
                 if claim is None:
                     claim = asyncio.ensure_future(group.claim(CLAIM_WAIT))
                 await asyncio.wait((claim, stopping, *self._tasks), return_when=asyncio.FIRST_COMPLETED)
@@ -192,6 +201,7 @@ class Worker:
             task.result()  # a defect ends the worker
 
     async def _drain(self) -> None:
+        # Also after a defect: what the other leases have begun is finished before the defect is raised.
         self._stopping.set()
         self._deadline = self._clock.monotonic() + self._settings.drain_seconds
         for runner in self.leases:
@@ -231,6 +241,7 @@ class Worker:
     def _beat(self) -> None:
         self._moved = self._clock.monotonic()
 
+    # The record that tripped it stays undone, so after a mend and a restart it is tried again.
     def _trip(self, reason: str) -> None:
         if self._tripped is None:
             self._tripped = reason
@@ -244,6 +255,7 @@ class Worker:
         # What only runs is bounded by its own time-outs; what could run or commit, and does not, is stuck.
         must_move = self._lanes.waiting or any(runner.uncommitted for runner in self.leases)
         if not must_move:
+            # Counted from the moment when there is something to do, not from the end of the last work.
             self._beat()
         return self._clock.monotonic() - self._moved > STALLED_SECONDS
 

@@ -8,6 +8,7 @@ from tests.support.worker_bench import INPUT, Bench, Step, echo, said, seen, set
 
 from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.events.outcomes import OutcomeObserved
+from callgate.events.routing import Address
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Progress
 from callgate.worker import deadletters, parking
@@ -255,3 +256,18 @@ async def test_handlers_can_not_write_the_worker_s_own_keys() -> None:
         await settle()
     assert bench.table == {}
     assert len(letters(bench)) == 1
+
+
+async def test_an_output_to_a_partition_that_does_not_exist_costs_only_its_record() -> None:
+    """A wrong address must bury its record: the log would refuse the unit, and the service would never come past it."""
+    bench = Bench()
+
+    async def lost(_: OutcomeObserved, __: Context) -> Effects:
+        return Effects(publish=(Publish(seen("x"), Address("replies", 7, "k")),))
+
+    bench.script.steps["lost"] = lost
+    bench.see("lost", "behind")
+    async with bench.working():
+        await settle()
+    assert [letter.reason for letter in letters(bench)] == ["replies has no partition 7"]
+    assert bench.said() == ["ended lost", "behind"]

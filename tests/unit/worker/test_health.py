@@ -114,3 +114,24 @@ async def test_numbers_show_what_waits() -> None:
         assert 'callgate_worker_oldest_parked_seconds{service="tester"} 100.0' in text
         assert 'callgate_worker_lag{service="tester"} 0.0' in text
         assert 'callgate_worker_failures_total{failure="TemporaryFailure",service="tester"}' in text
+
+
+async def test_a_switch_is_acknowledged_within_a_second() -> None:
+    """When the epoch changes the fleet must learn it at once, not with the next regular report."""
+    bench = Bench()
+    epoch = 1
+    job = Job("tester", "tester", (OBSERVED,), bench.script)
+    worker = Worker(
+        bench.log, job, settings=bench.settings, clock=bench.clock, metrics=bench.metrics, epoch=lambda: epoch
+    )
+    stop = asyncio.Event()
+    task = asyncio.ensure_future(worker.run(stop))
+    await settle()
+    assert reports(bench)[-1].epoch == 1
+    epoch = 2
+    await bench.clock.advance(0.6)
+    await settle()
+    assert reports(bench)[-1].epoch == 2
+    stop.set()
+    await settle()
+    await task
