@@ -51,7 +51,9 @@ class HandlerBench:
     offset: int = -1
     """Of the last record delivered: each delivery is a record of its own."""
 
-    async def deliver(self, event: Event, *, timestamp: float | None = None) -> list[Event]:
+    async def deliver(
+        self, event: Event, *, timestamp: float | None = None, first_tried: float | None = None
+    ) -> list[Event]:
         """What the handler publishes for a record of `event`; a permanent failure goes through `on_dead`."""
         value, headers = encode(event, source="test", time=self.clock.now())
         self.offset += 1
@@ -59,7 +61,7 @@ class HandlerBench:
             "any", self.lease, self.offset, None, value, headers, self.clock.now() if timestamp is None else timestamp
         )
         envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
-        context = self._context(record)
+        context = self._context(record, first_tried)
         try:
             effects = await self.handler.handle(envelope, context)
         except PermanentFailure as failure:
@@ -77,7 +79,7 @@ class HandlerBench:
         del self.timers[key]
         return self._apply(await self.handler.on_timer(key, self._context(None)))
 
-    def _context(self, record: Record | None) -> Context:
+    def _context(self, record: Record | None, first_tried: float | None = None) -> Context:
         async def held() -> bool:
             return True
 
@@ -88,7 +90,7 @@ class HandlerBench:
             lease=self.lease,
             epoch=1,
             attempt=0,
-            first_tried=self.clock.now(),
+            first_tried=self.clock.now() if first_tried is None else first_tried,
             delivered=record,
             held=held,
             remaining=lambda: None,

@@ -6,27 +6,37 @@ Waiting can stop and go on in another process: everything is found again by the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 import orjson
 
+from callgate.client.reading import format_of
 from callgate.clock import Clock
 from callgate.events import ids, topics
 from callgate.events.approvals import ApprovalVoted
-from callgate.events.codec import Undecodable, decode, encode
+from callgate.events.codec import TooLarge, Undecodable, decode, encode
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import address
 from callgate.events.turns import ActionReply, ResponseFormat, TurnCompleted, TurnOrigin, TurnRecorded
 from callgate.failures import BadInput
-from callgate.log.port import Log, Outgoing, Position
+from callgate.log.port import Log, Outgoing, Position, Record
+
+Reply = ActionReply | TurnCompleted
+"""What an agent hears of its turn: where each call stands, and at last the turn's end."""
 
 
 class Client:
-    """What an agent, an approver's program or an observer does with the log."""
+    """What an agent, an approver's program or an observer does with the log.
+
+    What is written is checked first as its reader will check it: `BadInput` names the field, and nothing is written.
+    Writing raises `LogUnavailable` where nothing was written, and `CommitUnknown` where that can't be known; writing
+    the same turn, vote or outcome again is harmless in both cases.
+    """
 
     def __init__(self, log: Log, clock: Clock, *, source: str = "callgate-client") -> None:
         """`source` stands in the `ce_source` header of what this client writes. The log stays the caller's to close."""
@@ -37,12 +47,14 @@ class Client:
     async def record(
         self, origin: TurnOrigin, response: Mapping[str, Any] | bytes, *, format_: ResponseFormat | None = None
     ) -> str:
-        """Submit a model's answer; returns the turn key. Submitting the same turn again is harmless.
+        """Submit a model's answer; returns the turn key.
 
-        `response` is a Responses object or a Chat Completions message or completion, decoded or as JSON. Raises
-        BadInput where it is neither, `LogUnavailable` where nothing was written.
+        `response` is a Responses object or a Chat Completions message or completion, decoded or as JSON.
         """
-        raw = response if isinstance(response, bytes) else orjson.dumps(dict(response))
+        try:
+            raw = response if isinstance(response, bytes) else orjson.dumps(dict(response))
+        except TypeError as error:
+            raise BadInput("response", f"is not JSON ({error})", "Give the answer as its API returned it") from error
         event = TurnRecorded(
             origin=origin,
             format=format_ or format_of(raw),
@@ -53,7 +65,7 @@ class Client:
 
     async def submit(self, turn: TurnRecorded) -> str:
         """Write a turn; returns its key, under which its replies are found."""
-        await self._publish(turn)
+        await self._publish(turn, "turn")
         return self.turn_key(turn.origin)
 
     def turn_key(self, origin: TurnOrigin) -> str:
@@ -63,60 +75,69 @@ class Client:
 
     async def vote(self, vote: ApprovalVoted) -> Position:
         """Cast a vote. Whether it counts is decided by the tally and shown in `approvals.resolved`."""
-        return await self._publish(vote)
+        return await self._publish(vote, "vote")
 
     async def observe(self, outcome: OutcomeObserved) -> Position:
         """Report what happened in the world after an action."""
-        if outcome.action_id is None and outcome.request_id is None and outcome.external_ref is None:
+        if not (outcome.action_id or outcome.request_id or outcome.external_ref):
             raise BadInput("outcome", "names no action", "Give action_id, request_id or external_ref")
-        return await self._publish(outcome)
+        return await self._publish(outcome, "outcome")
 
-    async def replies(self, turn_key: str) -> AsyncIterator[ActionReply | TurnCompleted]:
-        """Every reply of a turn from the beginning, as they come; ends after `TurnCompleted`."""
+    async def replies(self, turn_key: str) -> AsyncGenerator[Reply, None]:
+        """Every reply of a turn from the beginning, as they come; ends after `TurnCompleted`.
+
+        A reply may come twice. Close the generator (`contextlib.aclosing`) when leaving it early.
+        """
         partition = ids.partition_of(turn_key)
         if partition is None or partition >= self._log.partitions:
             raise BadInput("turn_key", f"{turn_key!r} is no turn of this log", "Use what `submit` returned")
-        async for record in self._log.follow(topics.REPLIES.name, [partition], {}):
-            try:
-                event = decode(record.value, record.headers).event
-            except Undecodable:
-                continue
-            if isinstance(event, ActionReply | TurnCompleted) and event.turn_key == turn_key:
-                yield event
-                if isinstance(event, TurnCompleted):
+        async with aclosing(_closable(self._log.follow(topics.REPLIES.name, [partition], {}))) as records:
+            async for record in records:
+                reply = _reply(record, turn_key)
+                if reply is None:
+                    continue
+                yield reply
+                if isinstance(reply, TurnCompleted):
                     return
 
-    async def wait(self, turn_key: str, timeout: float) -> TurnCompleted | None:  # noqa: ASYNC109 - part of the API
+    async def wait(self, turn_key: str, timeout: float) -> TurnCompleted | None:  # noqa: ASYNC109 - None is no error
         """The completed turn, or None after `timeout` seconds. None is not a failure: the turn goes on; wait again."""
         try:
-            async with asyncio.timeout(timeout):
-                async for reply in self.replies(turn_key):
+            async with asyncio.timeout(timeout), aclosing(self.replies(turn_key)) as replies:
+                async for reply in replies:
                     if isinstance(reply, TurnCompleted):
                         return reply
         except TimeoutError:
             return None
         return None
 
-    async def _publish(self, event: Event) -> Position:
-        at = address(event, self._log.partitions)
-        value, headers = encode(event, source=self._source, time=self._clock.now())
+    async def _publish(self, event: Event, what: str) -> Position:
+        try:
+            value, headers = encode(event, source=self._source, time=self._clock.now())
+            decode(value, headers)
+            at = address(event, self._log.partitions)
+        except TooLarge as error:
+            raise BadInput(what, str(error), "Send less in it") from error
+        except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            raise BadInput(what, f"would not be understood ({error})", "Mend the field that is named") from error
         (position,) = await self._log.publish([Outgoing(at.topic, at.partition, at.key.encode(), value, headers)])
         return position
 
 
-def format_of(response: bytes) -> ResponseFormat:
-    """Which of the two shapes a model's answer has. Raises BadInput."""
+async def _closable(records: AsyncIterator[Record]) -> AsyncGenerator[Record, None]:
+    """The same records; closing this closes an engine's generator too, at once and not when it is collected."""
     try:
-        value = orjson.loads(response)
-    except orjson.JSONDecodeError as error:
-        raise BadInput("response", "is not JSON", "Give the model's answer as its API returned it") from error
-    if isinstance(value, dict):
-        if isinstance(value.get("output"), list):
-            return "responses"
-        if "choices" in value or value.get("role") == "assistant":
-            return "chat_completions"
-    raise BadInput(
-        "response",
-        "is neither a Responses object (with `output`) nor an assistant message or chat completion",
-        "Give the model's answer as its API returned it",
-    )
+        async for record in records:
+            yield record
+    finally:
+        if isinstance(records, AsyncGenerator):
+            await records.aclose()
+
+
+def _reply(record: Record, turn_key: str) -> Reply | None:
+    """The reply in a record, if it is one of this turn's. What can't be read is for operators, not for agents."""
+    try:
+        event = decode(record.value, record.headers).event
+    except Undecodable:
+        return None
+    return event if isinstance(event, Reply) and event.turn_key == turn_key else None
