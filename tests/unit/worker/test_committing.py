@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.support.memory_log import MemoryLease, MemoryLog
 from tests.support.worker_bench import Bench, said, settle
 
+from callgate.clock import ManualClock
 from callgate.events.outcomes import OutcomeObserved
-from callgate.log.port import Record
-from callgate.settings import WorkerSettings
+from callgate.log.port import LeaseLost, Record
+from callgate.settings import TelemetrySettings, WorkerSettings
+from callgate.telemetry.metrics import Metrics
 from callgate.worker import deadletters
-from callgate.worker.committer import UNIT_BYTES, Entry, linger
+from callgate.worker.committer import UNIT_BYTES, Committer, Entry, linger
 from callgate.worker.effects import Context, Effects
 from callgate.worker.table import LivingTable
 
@@ -90,3 +95,25 @@ def test_a_table_gives_a_prefix_in_order_and_hides_the_worker_s_own() -> None:
     assert [key for key, _ in items] == ["b/1", "b/2"]
     assert [key for key, _ in table.items("")] == ["a", "b/2", "b/3", "c"]
     assert [key for key, _ in table.items("~timer/")] == ["~timer/x"]
+
+
+async def test_a_commit_that_ends_after_the_lease_lets_no_next_stage_begin() -> None:
+    """Whoever waits for a commit must be refused when the lease has ended meanwhile, even if the unit got through."""
+    log = MemoryLog()
+    log.gate.clear()
+    lease = MemoryLease(log, 0, ("turns",))
+    metrics = Metrics(TelemetrySettings()).worker("tester")
+    committer = Committer(
+        lease, {}, WorkerSettings(), ManualClock(), metrics, on_commit=lambda _: None, on_end=lambda _: None
+    )
+    running = asyncio.ensure_future(committer.run())
+    entry = Entry((), {"a": b"1"}, committed=asyncio.get_running_loop().create_future())
+    committer.submit(entry)
+    await settle()
+    committer.end()
+    log.gate.set()
+    await running
+    assert log.table[0] == {"a": b"1"}
+    assert entry.committed is not None
+    with pytest.raises(LeaseLost):
+        await entry.committed
