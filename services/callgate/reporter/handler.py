@@ -32,8 +32,6 @@ KEPT_SECONDS = topics.IDENTITY_WINDOW
 ENDING_SECONDS = 3600.0
 """How long an observed outcome waits for its action's end to be reported; then it goes by reference alone."""
 
-_ENDING_DELAY = 5.0
-
 
 class Reports(Protocol):
     """What the reporter needs of BIGHUB."""
@@ -164,7 +162,7 @@ def _request_of(event: OutcomeObserved, action_id: str, context: Context) -> str
     kept = context.table.get(f"reported/{action_id}")
     if kept is None:
         if context.clock.now() - context.first_tried < ENDING_SECONDS:
-            raise TemporaryFailure("the end of the action is not reported yet", delay=_ENDING_DELAY)
+            raise TemporaryFailure("the end of the action is not reported yet")
         return event.request_id
     note = msgspec.json.decode(kept, type=Note)
     if note.tenant != event.tenant:
