@@ -138,9 +138,8 @@ _HARMLESS: dict[str, Callable[[dict[str, Any]], object]] = {
     "enumeration grown": lambda new: new["properties"]["kind"]["enum"].append("audit"),
     "wider number": lambda new: new["properties"]["quorum"].update(type="number"),
     "longer names": lambda new: new["$defs"]["ActionRef"]["properties"]["tenant"].update(maxLength=999),
-    "pattern lifted": lambda new: new["properties"].update(
-        deadline={"anyOf": [{"type": "number"}, {"type": "null"}]}
-    ),
+    "alternative added": lambda new: new["properties"]["doubt"]["anyOf"].append({"type": "string"}),
+    "pattern lifted": lambda new: new["properties"]["approval_id"].pop("pattern"),
     "enumeration to text": lambda new: new["properties"].update(kind={"type": "string", "default": "action"}),
     "another description": lambda new: new.update(description="better"),
 }

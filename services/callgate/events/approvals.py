@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import msgspec
-
 from callgate.events import ids
 from callgate.events.actions import ActionInDoubt, ActionProposed, ActionRef, Decision
 from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Seconds
@@ -53,7 +51,7 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
 
 
 class ApprovalVoted(Event, frozen=True, kw_only=True):
-    """Signals that somebody says something about an approval; from any client in any language, so trusted in nothing."""
+    """Signals that somebody says something about an approval; from any client in any language: trusted in nothing."""
 
     TYPE: ClassVar[str] = "callgate.approval.voted.v1"
 

@@ -12,7 +12,7 @@ import hashlib
 import orjson
 
 
-def digest(  # noqa: PLR0913 - the six facts of DESIGN.md section 2, none of which may be forgotten
+def digest(
     *, tenant: str, agent: str, tool: str, tool_version: str, target: str, arguments: object
 ) -> str:
     """64 hexadecimal digits. `arguments` is decoded JSON, or the raw text where it could not be decoded."""

@@ -142,5 +142,3 @@ class ReplyStreamed(Event, frozen=True, kw_only=True):
     def identity(self) -> str:
         """See `Event.identity`."""
         return f"evt_{ids.fingerprint('streamed', self.turn_key, self.round, self.sequence)}"
-
-
