@@ -46,7 +46,9 @@ def show_report(report: Report) -> None:
     )
     latency = report.latency
     if latency["p50"] is not None:
-        click.echo(f"\nadded latency: p50 {_ms(latency['p50'])}, p95 {_ms(latency['p95'])} over {latency['count']} starts")
+        click.echo(
+            f"\nadded latency: p50 {_ms(latency['p50'])}, p95 {_ms(latency['p95'])} over {latency['count']} starts"
+        )
     for name, path in report.paths.items():
         click.echo(f"{name}: {path}")
     if not report.violations:

@@ -70,9 +70,14 @@ class DemoTurn:
     session: str
     format: ResponseFormat
     response: bytes
-    calls: int
+    call_ids: tuple[str, ...]
     times: int = 1
     """How often it is submitted; it counts once."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls it has."""
+        return len(self.call_ids)
 
 
 def turns() -> tuple[DemoTurn, ...]:
@@ -122,7 +127,8 @@ def _turn(title: str, session: str, *calls: tuple[str, dict[str, Any] | str], ti
         for position, (name, arguments) in enumerate(calls)
     ]
     response = {"id": f"resp_{session}", "object": "response", "status": "completed", "model": "demo", "output": output}
-    return DemoTurn(title, session, "responses", orjson.dumps(response), len(calls), times)
+    call_ids = tuple(str(item["call_id"]) for item in output)
+    return DemoTurn(title, session, "responses", orjson.dumps(response), call_ids, times)
 
 
 def _chat(title: str, session: str, *calls: tuple[str, dict[str, Any]]) -> DemoTurn:
@@ -138,4 +144,5 @@ def _chat(title: str, session: str, *calls: tuple[str, dict[str, Any]]) -> DemoT
             for position, (name, arguments) in enumerate(calls)
         ],
     }
-    return DemoTurn(title, session, "chat_completions", orjson.dumps(message), len(calls))
+    call_ids = tuple(f"call_{position}" for position in range(len(calls)))
+    return DemoTurn(title, session, "chat_completions", orjson.dumps(message), call_ids)

@@ -55,7 +55,9 @@ class Play:
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
-@click.option("--log", "address", help="Where to play; without it a fresh temporary file. The same --log and --id resume.")
+@click.option(
+    "--log", "address", help="Where to play; without it a fresh temporary file. The same --log and --id resume."
+)
 @click.option("--id", "name", default="play", show_default=True, help="The play's name; session ids come from it.")
 @click.option("--policy", type=click.Path(path_type=Path), help="What the local BIGHUB decides; default: allow all.")
 @click.option(
@@ -63,7 +65,9 @@ class Play:
     help="How approvals are answered, through the votes entrance.",
 )  # fmt: skip
 @click.option("--concurrency", type=click.IntRange(1, 10_000), default=32, show_default=True, help="Sessions at once.")
-@click.option("--timeout", type=click.FloatRange(1), default=600.0, show_default=True, help="Seconds; then exit code 3.")
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=600.0, show_default=True, help="Seconds; then exit code 3."
+)
 @click.option("--attach", is_flag=True, help="Use services that run elsewhere on the same log.")
 @click.option("--report", type=click.Path(path_type=Path), help="Where to write the report.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON.")
@@ -143,9 +147,7 @@ async def _played(
         showing = asyncio.create_task(_show_progress(player, clock, quiet=quiet))
         stopped = _stop_signal()
         try:
-            await asyncio.wait(
-                {playing, stopped, *others}, timeout=asked.timeout, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait({playing, stopped, *others}, timeout=asked.timeout, return_when=asyncio.FIRST_COMPLETED)
             for task in (playing, *others):
                 if task.done():
                     task.result()
@@ -163,9 +165,7 @@ async def _sandboxed(asked: Play, stack: AsyncExitStack, paths: Mapping[str, str
     from callgate.sandbox.service import Sandbox
 
     policy = load_policy(asked.policy) if asked.policy is not None else None
-    sandbox = await stack.enter_async_context(
-        Sandbox("127.0.0.1", 0, policy=policy, state=Path(paths["sandbox"]))
-    )
+    sandbox = await stack.enter_async_context(Sandbox("127.0.0.1", 0, policy=policy, state=Path(paths["sandbox"])))
     return sandbox_settings(sandbox.url, asked.address, EXPIRE_SECONDS if asked.approvals == "expire" else 60.0)
 
 

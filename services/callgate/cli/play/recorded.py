@@ -7,6 +7,7 @@ recordings too: `callgate run executor --tools callgate.cli.play.recorded:toolbo
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from callgate.cli.play import corpora
 from callgate.events import ids
 from callgate.events.home import home
 from callgate.failures import BadInput
-from callgate.tools.toolbox import Call, Tool, Toolbox
+from callgate.tools.toolbox import Arguments, Call, Tool, Toolbox
 
 TENANT = "play"
 """The tenant that every played turn belongs to."""
@@ -35,13 +36,16 @@ class Recordings:
         self._partitions = partitions
         self._outputs: dict[str, bytes] = {}
         self._read: set[Path] = set()
+        # Tools run in threads: none may look while another is still reading a manifest.
+        self._reading = threading.Lock()
 
     def output(self, action_id: str) -> bytes:
         """The recorded output as JSON. Manifests that came since are read when an action is not known."""
-        if action_id not in self._outputs:
-            for manifest in sorted(self._folder.glob("*.json")):
-                if manifest not in self._read:
-                    self._load(manifest)
+        with self._reading:
+            if action_id not in self._outputs:
+                for manifest in sorted(self._folder.glob("*.json")):
+                    if manifest not in self._read:
+                        self._load(manifest)
         return self._outputs.get(action_id, corpora.NOTHING_RECORDED)
 
     def testify(self, action_id: str) -> None:
@@ -98,11 +102,11 @@ def recorded_toolbox(recordings: Recordings) -> Toolbox:
     """A toolbox that knows every tool name: open object schema, `unsafe`, the recorded output as the result."""
 
     def resolve(name: str) -> Tool:
-        def run(*, call: Call, **_: object) -> Any:
+        def run(call: Call, _: Arguments) -> Any:
             recordings.testify(call.action_id)
             return orjson.loads(recordings.output(call.action_id))
 
-        return Tool(name=name, function=run, takes_call=True, timeout_seconds=TIMEOUT_SECONDS)
+        return Tool(name=name, function=run, takes_object=True, timeout_seconds=TIMEOUT_SECONDS)
 
     return Toolbox(default=resolve)
 

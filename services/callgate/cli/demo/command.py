@@ -1,0 +1,177 @@
+"""`callgate demo`: the whole gate in one process on a fresh log, with scripted turns, shown live.
+
+It meets nobody but its own sandbox: no setting of the environment is read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import msgspec
+
+from callgate.cli.checker.facts import Facts, gather
+from callgate.cli.checker.judge import Expected, judge
+from callgate.cli.demo import script
+from callgate.cli.demo.live import show
+from callgate.cli.demo.tools import demo_toolbox
+from callgate.cli.hosting import SERVICES, hosted
+from callgate.cli.play import recorded
+from callgate.cli.play.command import sandbox_settings
+from callgate.cli.play.custody import parked_actions
+from callgate.cli.play.player import publish
+from callgate.cli.play.report import Report, compile_report
+from callgate.cli.printing import show_report
+from callgate.client.client import Client
+from callgate.clock import Clock, SystemClock
+from callgate.events import ids, topics
+from callgate.events.approvals import ApprovalRequested, ApprovalVoted
+from callgate.events.codec import Undecodable, decode
+from callgate.events.turns import ActionReply, TurnCompleted, TurnOrigin, TurnRecorded
+from callgate.log.address import open_log
+from callgate.log.port import Log
+from callgate.settings import TelemetrySettings
+from callgate.telemetry import logs
+
+DEADLINE_SECONDS = 3.0
+"""How long the demo's people have; nobody answers for one of its calls."""
+
+MOST_SECONDS = 60.0
+"""After this the demo gives up, and its report shows what is unfinished."""
+
+APPROVER = "demo-person"
+
+
+@click.command()
+@click.option("--report", type=click.Path(path_type=Path), help="Where to write the report.")
+def demo(report: Path | None) -> None:
+    """Play scripted turns through sandbox and services, on a fresh embedded log. Exits 0 if no promise was broken."""
+    logs.configure("error")
+    found = asyncio.run(run_demo(report))
+    click.echo()
+    show_report(found)
+    _say_what_next(found)
+    if found.violations:
+        raise SystemExit(1)
+    raise SystemExit(3 if found.unfinished else 0)
+
+
+async def run_demo(report: Path | None) -> Report:
+    """Run it; the report is written in every case."""
+    folder = Path(tempfile.mkdtemp(prefix="callgate-demo-"))
+    beside = folder / "demo.db"
+    address = f"sqlite:///{beside}"
+    report = report or folder / "demo.report.json"
+    paths = {"log": str(beside), "witness": str(recorded.witness_file(beside)), "report": str(report)}
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        from callgate.sandbox.policy import parse_policy
+        from callgate.sandbox.service import Sandbox
+
+        log = await open_log(address, clock=clock)
+        stack.push_async_callback(log.close)
+        sandbox = await stack.enter_async_context(Sandbox(policy=parse_policy(script.POLICY, "the demo's policy")))
+        settings = replace(
+            sandbox_settings(sandbox.url, address, DEADLINE_SECONDS),
+            telemetry=TelemetrySettings(),
+        )
+        testify = recorded.Recordings(beside, log.partitions).testify
+        async with hosted(settings, log, clock, SERVICES, demo_toolbox(testify)) as services:
+            await _play(log, clock, services.running)
+        expected = _expected(log)
+        facts = await gather(log, Path(paths["witness"]))
+        violations = judge(facts, expected)
+        compiled = compile_report(facts, expected, await parked_actions(log), violations, paths)
+        compiled = replace(compiled, turns=_turns(facts))
+        compiled.write(report)
+        return compiled
+
+
+async def _play(log: Log, clock: Clock, running: asyncio.Task[None]) -> None:
+    client = Client(log, clock, source="callgate-demo")
+    showing = asyncio.create_task(show(log))
+    voting = asyncio.create_task(_vote(log, clock))
+    turns = [asyncio.create_task(_submit(client, log, clock, turn)) for turn in script.turns()]
+    try:
+        async with asyncio.timeout(MOST_SECONDS):
+            waiting = asyncio.gather(*turns)
+            await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+    except TimeoutError:
+        click.echo(f"the demo did not come to rest within {MOST_SECONDS:.0f} s", err=True)
+    finally:
+        for task in (showing, voting, *turns):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn) -> None:
+    """Submit a turn, and wait until each of its calls has ended or is in doubt."""
+    event = TurnRecorded(
+        origin=TurnOrigin(
+            tenant=script.TENANT, session=turn.session, turn="1", agent="demo-agent", requester="demo-agent"
+        ),
+        format=turn.format,
+        response=msgspec.Raw(turn.response),
+        submitted_at=clock.now(),
+    )
+    for _ in range(turn.times):
+        await publish(log, clock, event)
+    doubted: set[str] = set()
+    async for reply in client.replies(client.turn_key(event.origin)):
+        if isinstance(reply, TurnCompleted):
+            return
+        if isinstance(reply, ActionReply) and reply.status == "in_doubt":
+            doubted.add(reply.action_id)
+            if len(doubted) == turn.calls:
+                return
+
+
+async def _vote(log: Log, clock: Clock) -> None:
+    """The demo's person: answers some calls, and lets others expire."""
+    async for record in log.follow(topics.BALLOTS.name, range(log.partitions), {}):
+        try:
+            event = decode(record.value, record.headers).event
+        except Undecodable:
+            continue
+        if not isinstance(event, ApprovalRequested):
+            continue
+        answer = script.ANSWERS.get(event.action.ref.tool)
+        if answer is not None:
+            vote = ApprovalVoted(
+                vote_id=f"demo-{event.approval_id}",
+                approval_id=event.approval_id,
+                digest=event.action.ref.digest,
+                answer=answer,
+                approver=APPROVER,
+            )
+            await publish(log, clock, vote)
+
+
+def _expected(log: Log) -> dict[str, Expected]:
+    """Every call of the script by its action id; what its tools return is known to nobody beforehand."""
+    expected: dict[str, Expected] = {}
+    client = Client(log, SystemClock())
+    for turn in script.turns():
+        key = client.turn_key(TurnOrigin(tenant=script.TENANT, session=turn.session, turn="1", agent="demo-agent"))
+        for position, call_id in enumerate(turn.call_ids):
+            expected[ids.action_id(key, 0, position, call_id)] = Expected(key, position, call_id, None)
+    return expected
+
+
+def _turns(facts: Facts) -> int:
+    return len({event.ref.turn_key for action in facts.actions.values() for event in action.proposed})
+
+
+def _say_what_next(report: Report) -> None:
+    log = report.paths["log"]
+    click.echo("\nNothing outside this machine was contacted. Next:")
+    click.echo(f"  callgate actions list --log sqlite:///{log}")
+    click.echo(f"  callgate actions show <id from the list> --log sqlite:///{log}")
+    click.echo('  put your own tool behind the gate: README, "Your own tool behind the gate"')

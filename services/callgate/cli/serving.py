@@ -1,0 +1,136 @@
+"""`callgate run`, `dev` and `sandbox`: processes that serve until they are told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+
+from callgate.failures import BadInput
+
+if TYPE_CHECKING:
+    from callgate.cli.hosting import Service
+    from callgate.settings import Settings
+    from callgate.tools.toolbox import Toolbox
+
+_SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executor", "reporter")
+_LOG = click.option("--log", "address", help="The log's address; default: CALLGATE_LOG, else sqlite:///callgate.db.")
+_TOOLS = click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
+
+
+@click.command()
+@click.argument("service", required=False, type=click.Choice(_SERVICES))
+@click.option("--all", "all_", is_flag=True, help="All services in this process.")
+@_LOG
+@_TOOLS
+def run(service: str | None, all_: bool, address: str | None, tools: str | None) -> None:  # noqa: FBT001 - a flag
+    """Run one SERVICE, or --all of them, until SIGTERM. Only proposer and executor import your tools."""
+    if all_ == (service is not None):
+        raise BadInput("SERVICE", "is needed, or --all", f"Name one of {', '.join(_SERVICES)}, or give --all")
+    from callgate.cli.hosting import NEEDS_TOOLS
+    from callgate.settings import load
+
+    services: tuple[Service, ...] = _SERVICES if service is None else (cast("Service", service),)
+    settings = load(os.environ)
+    settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
+    toolbox = None
+    if NEEDS_TOOLS & set(services) and settings.tools:
+        from callgate.tools.load import load_toolbox
+
+        toolbox = load_toolbox(settings.tools)
+    asyncio.run(_serve(settings, services, toolbox))
+
+
+@click.command()
+@_LOG
+@_TOOLS
+@click.option("--policy", type=click.Path(path_type=Path), help="What the local BIGHUB decides; default: allow all.")
+@click.option("--faults", type=click.Path(path_type=Path), help="How the local BIGHUB misbehaves.")
+def dev(address: str | None, tools: str | None, policy: Path | None, faults: Path | None) -> None:
+    """Everything in one process, with a local stand-in for BIGHUB; votes are trusted. For development only."""
+    from callgate.settings import BighubSettings, Secret, load
+    from callgate.tools.load import load_toolbox
+
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("CALLGATE_BIGHUB_")}
+    settings = load(environment)
+    settings = replace(
+        settings,
+        log=address or settings.log,
+        tools=tools or settings.tools,
+        bighub=BighubSettings(key=Secret("sandbox")),
+        approval=replace(settings.approval, trusted=True),
+    )
+    if not settings.tools:
+        raise BadInput(
+            "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox; README has one to copy"
+        )
+    toolbox = load_toolbox(settings.tools)
+    asyncio.run(_develop(settings, toolbox, policy, faults))
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(0, 65_535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--policy", type=click.Path(path_type=Path), help="What it decides; default: allow all.")
+@click.option("--faults", type=click.Path(path_type=Path), help="How it misbehaves.")
+@click.option("--state", type=click.Path(path_type=Path), help="Keep its state in this file.")
+def sandbox(host: str, port: int, policy: Path | None, faults: Path | None, state: Path | None) -> None:
+    """A local BIGHUB that the real SDK accepts, with any key. Prints one JSON line when it is ready."""
+    from callgate.sandbox.service import run_sandbox
+
+    asyncio.run(run_sandbox(host=host, port=port, policy=policy, faults=faults, state=state, announce=click.echo))
+
+
+async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolbox | None) -> None:
+    from callgate.cli.hosting import hosted
+    from callgate.clock import SystemClock
+    from callgate.log.address import open_log
+    from callgate.telemetry import logs
+
+    logs.configure(settings.telemetry.log_level)
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        log = await open_log(settings.log, clock=clock)
+        stack.push_async_callback(log.close)
+        running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox))
+        if running.probes is not None:
+            click.echo(f"probes on {running.probes}", err=True)
+        await until_stopped(running.running)
+
+
+async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None) -> None:
+    from callgate.sandbox.faults import load_faults
+    from callgate.sandbox.policy import load_policy
+    from callgate.sandbox.service import Sandbox
+
+    box = Sandbox(
+        policy=load_policy(policy) if policy is not None else None,
+        faults=load_faults(faults) if faults is not None else None,
+    )
+    async with box:
+        click.echo(
+            f"log: {settings.log}\nlocal BIGHUB: {box.url} ({policy or 'allows all'})\nvotes are trusted: development only"
+        )
+        click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
+        click.echo("  callgate approvals list\n\nCtrl-C stops.")
+        await _serve(replace(settings, bighub=replace(settings.bighub, url=box.url)), _SERVICES, toolbox)
+
+
+async def until_stopped(running: asyncio.Task[None]) -> None:
+    """Wait for SIGTERM or SIGINT, or for the first failure of what runs, which is raised."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stop.set)
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if running.done():
+        running.result()
