@@ -1,7 +1,7 @@
 """Settings: grouped, frozen, read once from the environment, every fault reported at once.
 
-A field `seconds` of group `retry` is read from `CALLGATE_RETRY_SECONDS`. New fields always have a usable default, so that new
-code runs under an old configuration. Secrets come from the environment or from a file and never print.
+A field `seconds` of group `retry` is read from `CALLGATE_RETRY_SECONDS`. New fields always have a usable default, so
+that new code runs under an old configuration. Secrets come from the environment or from a file and never print.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class WorkerSettings:
     """How every worker runs its lanes."""
 
     concurrency: int = 64
-    """Records handled at once per process and service. A waiting HTTP call costs little; 64 fills BIGHUB's own limits."""
+    """Records handled at once per process and service. A waiting call costs little; 64 fills BIGHUB's limits."""
     tenant_share: float = 0.5
     """The most of `concurrency` that one tenant may hold while another waits (0 to 1)."""
     window: int = 2000
@@ -201,7 +201,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     return Settings(**values)
 
 
-def _group(kind: type, prefix: str, environ: Mapping[str, str], faults: list[BadInput]) -> Any:  # noqa: ANN401
+def _group(kind: type, prefix: str, environ: Mapping[str, str], faults: list[BadInput]) -> Any:
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for each in fields(kind):
@@ -222,7 +222,9 @@ def _text(name: str, environ: Mapping[str, str], *, secret: bool) -> str | None:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{name}_FILE", f"can't be read ({type(error).__name__})", "Name a readable text file") from error
+        raise BadInput(
+            f"{name}_FILE", f"can't be read ({type(error).__name__})", "Name a readable text file"
+        ) from error
 
 
 def _value(name: str, text: str, kind: object) -> object:
@@ -243,7 +245,7 @@ def _value(name: str, text: str, kind: object) -> object:
     return text
 
 
-def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
+def _number(name: str, text: str, kind: type[int | float]) -> int | float:
     least, most = _BOUNDS.get(name, (0, 1e9))
     try:
         number = kind(text)

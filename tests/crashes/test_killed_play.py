@@ -10,7 +10,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-
 from tests.support.processes import environment, finish, kill, running, wait_for_lines
 from tests.support.recordings import write_runs
 

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-
 from tests.support.processes import environment, finish
 
 ROOT = Path(__file__).resolve().parents[2]

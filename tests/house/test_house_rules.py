@@ -14,12 +14,18 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE_LINES = 400
 FUNCTION_LINES = 60
 BANNED = {"utils", "util", "common", "helpers", "helper", "base", "core", "shared", "misc"}
-REGISTRIES = ["pypi" + ".org", "python" + "hosted", "registry.npm" + "js", "repo.maven" + ".apache", "proxy." + "golang"]
+REGISTRIES = [
+    "pypi" + ".org",
+    "python" + "hosted",
+    "registry.npm" + "js",
+    "repo.maven" + ".apache",
+    "proxy." + "golang",
+]
 MACHINE = re.compile(r"(?<![\w.])/(?:work|root|home/\w+)/")
 
 TRACKED = [
     ROOT / name
-    for name in subprocess.run(  # noqa: S603
+    for name in subprocess.run(
         ["git", "-C", str(ROOT), "ls-files"],  # noqa: S607 - git is the machine's
         capture_output=True,
         check=True,

@@ -21,7 +21,9 @@ def write_runs(path: Path, *, seed: int, runs: int, turns: int) -> int:
             count = chance.choice((1, 1, 1, 2, 3))
             calls += count
             messages.append({"role": "user", "content": f"question {turn}"})
-            messages.append({"role": "assistant", "content": None, "tool_calls": [_call(chance, n) for n in range(count)]})
+            messages.append(
+                {"role": "assistant", "content": None, "tool_calls": [_call(chance, n) for n in range(count)]}
+            )
             messages.extend(
                 {"role": "tool", "content": chance.choice(("done", '{"ok": true}', "Fehler: größer", ""))}
                 for _ in range(count)

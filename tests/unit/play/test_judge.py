@@ -155,7 +155,7 @@ def test_a_doubt_after_the_end_is_reported() -> None:
     doubt = ActionInDoubt(
         action=proposed(),
         decision=decided(),
-        token="tok",  # noqa: S106 - a claim's token is no secret
+        token="tok",
         reason="r",
         claimed_at=1.0,
         horizon=None,
