@@ -19,18 +19,23 @@ from callgate.events import topics as catalogue
 from callgate.failures import BadInput
 from callgate.log.port import CommitUnknown, Group, Log, LogUnavailable, Outgoing, Position, Progress, Record
 from callgate.log.sqlite.membership import SqliteGroup
-from callgate.log.sqlite.store import Store
+from callgate.log.sqlite.records import Page, partitions_of
+from callgate.log.sqlite.store import Store, Write
+from callgate.log.sqlite.writer import Writer
 
 T = TypeVar("T")
 
-POLL_SECONDS = 0.05
-"""How often other processes' commits are looked for: a fraction of a percent of a core."""
+POLL_SECONDS = 0.1
+"""How often other processes' commits are looked for at rest: a fraction of a percent of a core."""
 
-BEAT_SECONDS = 1.0
+BUSY_POLL_SECONDS = 0.02
+"""The same for a second after another process has written records: each hop between processes waits for it."""
+
+BEAT_SECONDS = 0.5
 """How often this process says that its members live."""
 
 DEAD_SECONDS = 3.0
-"""How long a member may be silent: with the beat, a dead holder's lease is taken over within 5 s."""
+"""How long a member may be silent: with the beat, a dead holder's lease is taken over within 5 s on a busy host."""
 
 MAINTENANCE_SECONDS = 300.0
 """How often old records are dropped and compacted topics compacted."""
@@ -50,10 +55,13 @@ class SqliteLog:
         self.store = store
         self.clock = clock
         self._executor = executor
+        self._writer = Writer(store, executor, self.appended)
         self._ends: dict[tuple[str, int], int] = {}
         self._waiting: dict[tuple[str, int], set[asyncio.Event]] = {}
-        self._groups: dict[str, SqliteGroup] = {}
+        self._groups: list[SqliteGroup] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._beaten: float | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
@@ -68,74 +76,81 @@ class SqliteLog:
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run a blocking call of the store in its thread."""
-        if self._closed:
-            raise LogUnavailable(f"the log {self.store.path} is closed")
+        self._check_open()
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
+    async def write(self, part: Write) -> list[Position]:
+        """Write a part and wake who waits for its records."""
+        self._check_open()
+        return await self._writer.write(part)
+
+    async def read(self, topic: str, partition: int, start: int, end: int, limit: int) -> Page:
+        """Up to `limit` records from `start` to before `end`."""
+        return await self.call(lambda: self.store.read(topic, partition, start, end, limit))
+
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
-        """See `Log.publish`."""
-        now = self.clock.now()
-        positions = await asyncio.shield(asyncio.ensure_future(self.call(lambda: self.store.publish(records, now))))
-        self.appended(positions)
-        return positions
+        """See `Log.publish`. Raises ValueError for a topic or partition that is not there, `TooLarge`."""
+        return await self.write(self.store.publishing(records, self.clock.now()))
 
     async def join(self, group: str, topics: Sequence[str]) -> Group:
-        """See `Log.join`. One process is one member of a group at the most."""
-        if group in self._groups:
-            raise ValueError(f"this log has joined {group} already")
+        """See `Log.join`. Several members may join through one log."""
+        for topic in topics:
+            partitions_of(topic, self.partitions)
         joined = SqliteGroup(self, group, tuple(topics))
-        self._groups[group] = joined
-        await self.beat()
+        self._groups.append(joined)
+        try:
+            await self.beat()
+        except BaseException:
+            self.left(joined)
+            raise
         return joined
 
     async def follow(self, topic: str, partitions: Sequence[int], start: Mapping[int, int]) -> AsyncIterator[Record]:
         """See `Log.follow`."""
         at = {partition: start.get(partition, 0) for partition in partitions}
-        places = [(topic, partition) for partition in partitions]
-        with self.watching(places) as changed:
+        with self.watching([(topic, partition) for partition in partitions]) as grown:
             while True:
-                changed.clear()
+                grown.clear()
+                self._check_open()
                 for partition in partitions:
-                    while at[partition] < self.end(topic, partition):
-                        page = await self._page(topic, partition, at[partition], self.end(topic, partition))
-                        for record in page:
-                            at[partition] = record.offset + 1
+                    end = self.end(topic, partition)
+                    while at[partition] < end:
+                        page = await self.read(topic, partition, at[partition], end, _PAGE)
+                        at[partition] = page.after
+                        for record in page.records:
                             yield record
-                        if len(page) < _PAGE:
-                            at[partition] = (
-                                max(at[partition], self.end(topic, partition)) if not page else at[partition]
-                            )
-                            break
                 if all(at[partition] >= self.end(topic, partition) for partition in partitions):
-                    await changed.wait()
+                    await grown.wait()
 
     async def scan(self, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:
         """See `Log.scan`."""
-        ends = await self.call(self.store.ends)
-        end = ends.get((topic, partition), 0)
-        compacted = topic in catalogue.BY_NAME and catalogue.BY_NAME[topic].compacted
-        latest = await self._latest(topic, partition, end) if compacted else {}
+        known = catalogue.BY_NAME.get(topic)
+        if known is not None and known.compacted:
+            # At once and not in pages: a key that is written meanwhile would be in no page.
+            for record in await self.call(lambda: self.store.latest(topic, partition, start)):
+                yield record
+            return
+        end = (await self.call(self.store.ends)).get((topic, partition), 0)
         at = start
         while at < end:
-            page = await self._page(topic, partition, at, end)
-            if not page:
-                return
-            for record in page:
-                at = record.offset + 1
-                if not compacted or record.key is None or latest[record.key] == record.offset:
-                    yield record
+            page = await self.read(topic, partition, at, end, _PAGE)
+            at = page.after
+            for record in page.records:
+                yield record
 
     async def ends(self, topic: str) -> dict[int, int]:
         """See `Log.ends`."""
         ends = await self.call(self.store.ends)
-        return {partition: ends.get((topic, partition), 0) for partition in range(self.partitions)}
+        return {
+            partition: ends.get((topic, partition), 0) for partition in range(partitions_of(topic, self.partitions))
+        }
 
     async def progress(self, group: str) -> dict[tuple[str, int], Progress]:
         """See `Log.progress`."""
         return await self.call(lambda: self.store.progress(group))
 
     async def tables(self, group: str) -> AsyncIterator[tuple[int, str, bytes]]:
-        """See `Log.tables`."""
+        """See `Log.tables`. Each page is as the file was when it was read."""
         after = (-1, "")
         while True:
             page = await self.call(lambda after=after: self.store.tables(group, after, _PAGE))  # type: ignore[misc]
@@ -146,42 +161,46 @@ class SqliteLog:
             after = (page[-1][0], page[-1][1])
 
     async def close(self) -> None:
-        """See `Log.close`."""
-        if self._closed:
-            return
-        for group in list(self._groups.values()):
-            await group.leave()
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
-        await self.call(self.store.close)
-        self._closed = True
-        self._executor.shutdown(wait=False)
+        """See `Log.close`. Whoever follows or publishes afterwards gets `LogUnavailable`."""
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+        await asyncio.shield(self._closing)
 
     async def maintain(self) -> None:
-        """Drop what is past its retention and compact what is compacted."""
+        """Drop what is past its retention, compact what is compacted, and write the write-ahead log back."""
         now = self.clock.now()
         for topic in catalogue.CATALOGUE:
-            if topic.compacted:
-                await self.call(lambda name=topic.name: self.store.compact(name, now - TOMBSTONE_SECONDS))  # type: ignore[misc]
-            else:
-                before = now - topic.retention_seconds
-                await self.call(lambda name=topic.name, before=before: self.store.forget(name, before))  # type: ignore[misc]
+            for partition in range(partitions_of(topic.name, self.partitions)):
+                if topic.compacted:
+                    await self._compact(topic.name, partition, now - TOMBSTONE_SECONDS)
+                else:
+                    await self._forget(topic.name, partition, now - topic.retention_seconds)
+        await self.call(self.store.checkpoint)
 
     async def beat(self) -> None:
-        """Say that our members live, and let each see who else does."""
-        members = {group.name: group.member for group in self._groups.values()}
-        if members:
-            now = self.clock.monotonic()
-            await self.call(lambda: self.store.beat(members, now, DEAD_SECONDS))
-        for group in list(self._groups.values()):
+        """Say that our members live, free what the dead held, and let each member see how the group is now."""
+        if not self._groups:
+            self._beaten = None
+            return
+        members = [(group.name, group.member) for group in self._groups]
+        now = self.clock.monotonic()
+        # Where we could not say so in time ourselves (a locked file), neither could the others: they get another beat.
+        late = self._beaten is not None and now - self._beaten > DEAD_SECONDS
+        await self.call(lambda: self.store.beat(members, now, None if late else DEAD_SECONDS))
+        self._beaten = now
+        for group in list(self._groups):
             await group.look()
 
     def left(self, group: SqliteGroup) -> None:
-        """A group has been left."""
-        self._groups.pop(group.name, None)
+        """A member has left."""
+        if group in self._groups:
+            self._groups.remove(group)
+
+    def stir(self, group: str) -> None:
+        """Something in a group may have changed: its members here look again."""
+        for each in self._groups:
+            if each.name == group:
+                each.stir()
 
     def end(self, topic: str, partition: int) -> int:
         """The end of a partition as this process knows it; never ahead of the file."""
@@ -196,34 +215,54 @@ class SqliteLog:
         """An event that is set whenever one of the partitions grows; to be used as a context manager."""
         return _Watch(self._waiting, places)
 
-    def _moved(self, place: tuple[str, int], end: int) -> None:
-        if self._ends.get(place, 0) < end:
-            self._ends[place] = end
-            for event in self._waiting.get(place, ()):
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LogUnavailable(f"the log {self.store.path} is closed")
+
+    def _moved(self, place: tuple[str, int], end: int) -> bool:
+        if self._ends.get(place, 0) >= end:
+            return False
+        self._ends[place] = end
+        for event in self._waiting.get(place, ()):
+            event.set()
+        return True
+
+    async def _close(self) -> None:
+        for group in list(self._groups):
+            await group.leave()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._closed = True
+        for events in self._waiting.values():
+            for event in events:
                 event.set()
+        await self._writer.drained()
+        await asyncio.get_running_loop().run_in_executor(self._executor, self.store.close)
+        self._executor.shutdown(wait=False)
 
-    async def _page(self, topic: str, partition: int, start: int, end: int) -> list[Record]:
-        return await self.call(lambda: self.store.read(topic, partition, start, end, _PAGE))
+    async def _forget(self, topic: str, partition: int, before: float) -> None:
+        # Bit by bit: a transaction that drops a month at once would hold up everybody else's.
+        dropped = _PAGE
+        while dropped == _PAGE:
+            dropped = await self.call(lambda: self.store.forget(topic, partition, before, _PAGE))
 
-    async def _latest(self, topic: str, partition: int, end: int) -> dict[bytes, int]:
-        latest: dict[bytes, int] = {}
-        at = 0
-        while page := await self._page(topic, partition, at, end):
-            latest.update({record.key: record.offset for record in page if record.key is not None})
-            at = page[-1].offset + 1
-        return latest
+    async def _compact(self, topic: str, partition: int, tombstones_before: float) -> None:
+        await self.call(lambda: self.store.compact(topic, partition, tombstones_before))
 
     async def _poll(self) -> None:
-        version = -1
+        version, busy_until = -1, 0.0
         while True:
-            await self.clock.sleep(POLL_SECONDS)
+            busy = self.clock.monotonic() < busy_until
+            await self.clock.sleep(BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             with suppress(LogUnavailable):
                 current = self.store.version()
                 if current == version:
                     continue
-                for place, end in (await self.call(self.store.ends)).items():
-                    self._moved(place, end)
-                for group in list(self._groups.values()):
+                ends = await self.call(self.store.ends)
+                if any([self._moved(place, end) for place, end in ends.items()]):  # noqa: C419 - all, not the first
+                    busy_until = self.clock.monotonic() + 1.0
+                for group in self._groups:
                     if group.hungry:
                         group.stir()
                 version = current
@@ -238,7 +277,10 @@ class SqliteLog:
                     maintained = self.clock.monotonic()
                     await self.maintain()
             except (LogUnavailable, CommitUnknown) as failure:
-                _logger.warning("the log did not take a heartbeat", reason=str(failure))
+                _logger.warning("the log could not be kept", reason=str(failure))
+            except Exception:
+                _logger.exception("keeping the log has a defect: its leases will be taken over")
+                raise
 
 
 class _Watch:

@@ -1,14 +1,15 @@
 """The hostile mode: the embedded log, made as unkind as Kafka may be, by a seed.
 
 Gaps in offsets; commits of unknown end, of which some are visible and some are not; leases lost at any await; slow
-restores; late visibility; every record delivered twice. The last is the one thing in which it differs from the port by intent: it
-stands for producers and crashes that repeat. Nothing is ever lost or reordered within a partition.
+restores; late visibility; every record delivered twice. The last is the one thing in which it leaves the port, which
+gives each record once per claim: it stands for producers and crashes that repeat. Nothing is lost, and the first
+deliveries of a partition are in its order.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from callgate.clock import Clock
@@ -24,6 +25,8 @@ class Hostility:
     """That some offsets are left out before a record."""
     unknown: float = 0.01
     """That a commit's end is unknown; every other one of these is visible."""
+    unknown_publish: float = 0.0
+    """The same for what is published from outside. Its callers must try again, so it is asked for by name."""
     lost: float = 0.005
     """That the lease is lost at a fetch, commit or question."""
     slow: float = 0.3
@@ -32,22 +35,26 @@ class Hostility:
     """That a fetch sees nothing yet of what is there."""
     twice: bool = True
     """Whether every record is delivered twice."""
-    chance: random.Random = field(init=False)
+    dice: random.Random = field(init=False)
+    gap_dice: random.Random = field(init=False)
+    """Of its own, because gaps are thrown in the engine's thread: the order of both must not depend on timing."""
 
     def __post_init__(self) -> None:
         """Seed the dice."""
-        self.chance = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
+        self.dice = random.Random(self.seed)  # noqa: S311 - repeatable, not secret
+        self.gap_dice = random.Random(self.seed + 1)  # noqa: S311 - the same
 
     def gap(self) -> int:
         """How many offsets to leave out now."""
-        return self.chance.randrange(1, 4) if self.strikes(self.gaps) else 0
+        return self.gap_dice.randrange(1, 4) if self.gap_dice.random() < self.gaps else 0
 
     def strikes(self, chance: float) -> bool:
         """Whether it happens this time."""
-        return self.chance.random() < chance
+        return self.dice.random() < chance
 
 
 SLOW_SECONDS = 0.05
+"""How long what is slow takes: long enough to be noticed, short enough for a test."""
 
 
 class HostileLog:
@@ -65,15 +72,27 @@ class HostileLog:
 
     async def publish(self, records: Sequence[Outgoing]) -> list[Position]:
         """See `Log.publish`."""
-        return await self._inner.publish(records)
+        if not self._hostility.strikes(self._hostility.unknown_publish):
+            return await self._inner.publish(records)
+        if self._hostility.strikes(0.5):
+            await self._inner.publish(records)
+        raise CommitUnknown("the hostile log does not say whether it was published")
 
     async def join(self, group: str, topics: Sequence[str]) -> Group:
         """See `Log.join`."""
         return HostileGroup(await self._inner.join(group, topics), self._hostility, self._clock)
 
-    def follow(self, topic: str, partitions: Sequence[int], start: Mapping[int, int]) -> AsyncIterator[Record]:
-        """See `Log.follow`."""
-        return self._inner.follow(topic, partitions, start)
+    async def follow(self, topic: str, partitions: Sequence[int], start: Mapping[int, int]) -> AsyncIterator[Record]:
+        """See `Log.follow`; but each record comes twice."""
+        records = self._inner.follow(topic, partitions, start)
+        try:
+            async for record in records:
+                yield record
+                if self._hostility.twice:
+                    yield record
+        finally:
+            if isinstance(records, AsyncGenerator):
+                await records.aclose()
 
     def scan(self, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:
         """See `Log.scan`."""
@@ -103,6 +122,8 @@ class HostileGroup:
         self._inner = inner
         self._hostility = hostility
         self._clock = clock
+        self._claimed: Lease | None = None
+        """What a cancelled claim had already got: the next one gives it."""
 
     @property
     def member(self) -> str:
@@ -111,11 +132,13 @@ class HostileGroup:
 
     async def claim(self, wait: float) -> Lease | None:
         """See `Group.claim`."""
-        lease = await self._inner.claim(wait)
-        if lease is None:
+        if self._claimed is None:
+            self._claimed = await self._inner.claim(wait)
+        if self._claimed is None:
             return None
         if self._hostility.strikes(self._hostility.slow):
             await self._clock.sleep(SLOW_SECONDS)
+        lease, self._claimed = self._claimed, None
         return HostileLease(lease, self._hostility)
 
     async def leave(self) -> None:
@@ -171,10 +194,11 @@ class HostileLease:
         await self._perhaps_lose()
         if self._hostility.strikes(self._hostility.late):
             return []
-        if self._again and self._hostility.strikes(0.5):
-            repeated, self._again = self._again[:limit], self._again[limit:]
-            return [record for record in repeated if topics is None or record.topic in topics]
-        records = await self._inner.fetch(limit, min(wait, SLOW_SECONDS) if self._again else wait, topics)
+        again = [record for record in self._again if topics is None or record.topic in topics][:limit]
+        if again and self._hostility.strikes(0.5):
+            self._again = [record for record in self._again if record not in again]
+            return again
+        records = await self._inner.fetch(limit, min(wait, SLOW_SECONDS) if again else wait, topics)
         if self._hostility.twice:
             self._again.extend(records)
         return records

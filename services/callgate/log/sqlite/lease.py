@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Progress, Record, Unit
-from callgate.log.sqlite.store import Claimed
+from callgate.log.sqlite.store import Claimed, Fence
 
 if TYPE_CHECKING:
     from callgate.log.sqlite.engine import SqliteLog
@@ -23,7 +23,8 @@ class SqliteLease:
         self._log = log
         self._group = group
         self._claimed = claimed
-        self._at = {topic: claimed.progress.get(topic, Progress()).next_offset for topic in group.topics}
+        self.fence = Fence(group.name, claimed.number, claimed.epoch, group.member)
+        self._at = {topic: claimed.progress[topic].next_offset for topic in group.topics}
         self._closing: float | None = None
         self._changed = asyncio.Event()
         self._over = False
@@ -55,12 +56,18 @@ class SqliteLease:
         return self._claimed.ends
 
     @property
+    def closing(self) -> bool:
+        """Whether it has been asked for."""
+        return self._closing is not None
+
+    @property
     def overdue(self) -> bool:
         """Whether the time to give it back is over."""
         return self._closing is not None and self._log.clock.monotonic() >= self._closing
 
     def closing_within(self) -> float | None:
         """See `Lease.closing_within`."""
+        self._check()
         return None if self._closing is None else max(0.0, self._closing - self._log.clock.monotonic())
 
     def close_within(self, seconds: float) -> None:
@@ -75,18 +82,15 @@ class SqliteLease:
         self._group.ended(self)
 
     async def held(self) -> bool:
-        """See `Lease.held`."""
+        """See `Lease.held`. False, rather than `LeaseLost`, once it has ended."""
         if self._over:
             return False
-        held = await self._log.call(
-            lambda: self._log.store.holds(self._group.name, self.number, self.epoch, self._group.member)
-        )
-        if not held:
+        if not await self._log.call(lambda: self._log.store.holds(self.fence)):
             self.end()
-        return held and not self._over
+        return not self._over
 
     async def fetch(self, limit: int, wait: float, topics: Sequence[str] | None = None) -> list[Record]:
-        """See `Lease.fetch`."""
+        """See `Lease.fetch`. Where it is cancelled, the next one gives what this one would have given."""
         wanted = [topic for topic in (topics if topics is not None else self._group.topics) if topic in self._at]
         clock = self._log.clock
         until = clock.monotonic() + wait
@@ -103,25 +107,18 @@ class SqliteLease:
     async def commit(self, unit: Unit) -> None:
         """See `Lease.commit`."""
         self._check()
-        now = self._log.clock.now()
-        store = self._log.store
         try:
-            positions = await self._log.call(
-                lambda: store.commit(self._group.name, self.number, self.epoch, self._group.member, unit, now)
-            )
+            await self._log.write(self._log.store.committing(self.fence, unit, self._log.clock.now()))
         except (LeaseLost, CommitUnknown):
             self.end()
             raise
-        self._log.appended(positions)
 
     async def release(self) -> None:
-        """See `Lease.release`."""
+        """See `Lease.release`. Where the file can't be written now, the member's next heartbeat gives it back."""
         self.end()
         with suppress(LogUnavailable, CommitUnknown):
-            await self._log.call(
-                lambda: self._log.store.release(self._group.name, self.number, self.epoch, self._group.member)
-            )
-        self._group.stir()
+            await self._log.call(lambda: self._log.store.release(self.fence))
+        self._log.stir(self._group.name)
 
     def _check(self) -> None:
         if self._over:
@@ -129,23 +126,23 @@ class SqliteLease:
 
     async def _read(self, topics: Sequence[str], limit: int) -> list[Record]:
         found: list[Record] = []
+        at: dict[str, int] = {}
         # Begin with another topic each time, so that a busy one can't starve its neighbours.
         self._turn += 1
         for index in range(len(topics)):
             topic = topics[(index + self._turn) % len(topics)]
-            while len(found) < limit and self._at[topic] < (end := self._log.end(topic, self.number)):
-                start, room = self._at[topic], limit - len(found)
-                page = await self._log.call(
-                    lambda topic=topic, start=start, end=end, room=room: self._log.store.read(  # type: ignore[misc]
-                        topic, self.number, start, end, room
-                    )
-                )
-                self._at[topic] = page[-1].offset + 1 if len(page) == room else end
-                found.extend(record for record in page if not self._done(record))
+            start, end = self._at[topic], self._log.end(topic, self.number)
+            while len(found) < limit and start < end:
+                page = await self._log.read(topic, self.number, start, end, limit - len(found))
+                found.extend(record for record in page.records if not self._done(record))
+                start = at[topic] = page.after
+        # Only now, in one step: a caller that gave up meanwhile has not been given anything.
+        self._check()
+        self._at.update(at)
         return found
 
     def _done(self, record: Record) -> bool:
-        done = self._claimed.progress.get(record.topic, Progress()).done
+        done = self._claimed.progress[record.topic].done
         place = bisect_right(done, (record.offset, float("inf"))) - 1
         return place >= 0 and record.offset < done[place][1]
 

@@ -1,8 +1,7 @@
 """One member's part in a group on the embedded engine.
 
-Every member computes its own share from the same rows (members in the order of their names): the first ones hold one
-lease more where the number does not divide. Shares are sticky: a member gives up only what is beyond its share, and
-takes only what is free.
+Every member computes its own share from the same rows. Shares are sticky: a member gives up only what is beyond its
+share, and takes only what is free.
 """
 
 from __future__ import annotations
@@ -11,16 +10,22 @@ import asyncio
 import os
 import secrets
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from callgate.log.port import Lease
+import structlog
+
+from callgate.log.port import CommitUnknown, Lease, LogUnavailable
 from callgate.log.sqlite.lease import SqliteLease
+from callgate.log.sqlite.store import Fence
 
 if TYPE_CHECKING:
     from callgate.log.sqlite.engine import SqliteLog
 
 CLOSING_SECONDS = 20.0
 """How long a lease that is wanted elsewhere may be finished with before it is taken away."""
+
+_logger = structlog.get_logger(__name__)
 
 
 class SqliteGroup:
@@ -32,7 +37,10 @@ class SqliteGroup:
         self.topics = topics
         self._member = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._held: dict[int, SqliteLease] = {}
-        self.hungry = False
+        self._taking: asyncio.Task[SqliteLease | None] | None = None
+        # A lease is in the file before it is in `_held`: whoever compares the two must not look in between.
+        self._changing = asyncio.Lock()
+        self.hungry = True
         """Whether it holds less than its share, and so wants to hear of any change."""
         self._stirred = asyncio.Event()
         self._left = False
@@ -43,12 +51,12 @@ class SqliteGroup:
         return self._member
 
     async def claim(self, wait: float) -> Lease | None:
-        """See `Group.claim`."""
+        """See `Group.claim`. Where it is cancelled, the next claim gives what this one would have given."""
         clock = self._log.clock
         until = clock.monotonic() + wait
         while not self._left:
             self._stirred.clear()
-            lease = await asyncio.shield(asyncio.ensure_future(self._take()))
+            lease = await self._taken()
             if lease is not None:
                 return lease
             left = until - clock.monotonic()
@@ -58,29 +66,34 @@ class SqliteGroup:
         return None
 
     async def leave(self) -> None:
-        """See `Group.leave`."""
+        """See `Group.leave`. Where the file can't be written now, the others notice the silence."""
         if self._left:
             return
         self._left = True
-        for lease in list(self._held.values()):
-            await lease.release()
-        await self._log.call(lambda: self._log.store.leave(self.name, self._member))
-        self._log.left(self)
         self._stirred.set()
+        async with self._changing:
+            for lease in list(self._held.values()):
+                lease.end()
+            self._log.left(self)
+            try:
+                await self._log.call(lambda: self._log.store.leave(self.name, self._member))
+            except (LogUnavailable, CommitUnknown) as failure:
+                _logger.warning("a member could not say that it leaves", group=self.name, reason=str(failure))
+        self._log.stir(self.name)
 
     async def look(self) -> None:
-        """Compare what is held with the file: what is lost is ended, what is beyond the share begins to close."""
-        rows = await self._log.call(lambda: self._log.store.leases(self.name))
-        for number, lease in list(self._held.items()):
-            if rows.get(number) != (lease.epoch, self._member):
-                lease.end()
-        rank, count = await self._log.call(lambda: self._log.store.member_rank(self.name, self._member))
-        if rank >= 0:
-            beyond = len(self._held) - self._share(rank, count)
-            closing = sum(lease.closing_within() is not None for lease in self._held.values())
-            for lease in sorted(self._held.values(), key=lambda each: -each.number)[: max(0, beyond - closing)]:
-                if lease.closing_within() is None:
-                    lease.close_within(CLOSING_SECONDS)
+        """Compare what is held with the file: end what is lost, close what is beyond the share, free what was left."""
+        async with self._changing:
+            survey = await self._log.call(lambda: self._log.store.survey(self.name))
+            for number, lease in list(self._held.items()):
+                if survey.leases.get(number) != (lease.epoch, self._member):
+                    lease.end()
+            for number, (epoch, holder) in survey.leases.items():
+                if holder == self._member and number not in self._held:
+                    # It ended here, but the file could not be told: by an unknown commit, or a failed release.
+                    await self._free(Fence(self.name, number, epoch, self._member))
+            beyond = -survey.hunger(self._member, self._log.partitions) if self._member in survey.members else 0
+            self._close(beyond)
         for lease in list(self._held.values()):
             if lease.overdue:
                 await lease.release()
@@ -94,29 +107,46 @@ class SqliteGroup:
         """A lease of ours is over."""
         if self._held.get(lease.number) is lease:
             del self._held[lease.number]
+            self.stir()
 
-    def _share(self, rank: int, count: int) -> int:
-        whole, rest = divmod(self._log.partitions, count)
-        return whole + (1 if rank < rest else 0)
+    def _close(self, beyond: int) -> None:
+        closing = sum(lease.closing for lease in self._held.values())
+        rest = sorted((lease for lease in self._held.values() if not lease.closing), key=lambda each: -each.number)
+        for lease in rest[: max(0, beyond - closing)]:
+            lease.close_within(CLOSING_SECONDS)
+
+    async def _taken(self) -> SqliteLease | None:
+        if self._taking is None:
+            self._taking = asyncio.ensure_future(self._take())
+        try:
+            lease = await asyncio.shield(self._taking)
+        except asyncio.CancelledError:
+            raise  # what it takes is kept for the next call
+        except BaseException:
+            self._taking = None
+            raise
+        self._taking = None
+        return lease
+
+    async def _free(self, fence: Fence) -> None:
+        with suppress(LogUnavailable, CommitUnknown):
+            await self._log.call(lambda: self._log.store.release(fence))
 
     async def _take(self) -> SqliteLease | None:
-        store = self._log.store
-        rank, count = await self._log.call(lambda: store.member_rank(self.name, self._member))
-        self.hungry = rank >= 0 and len(self._held) < self._share(rank, count)
-        if not self.hungry:
-            return None
-        rows = await self._log.call(lambda: store.leases(self.name))
-        for number in range(self._log.partitions):
-            if rows.get(number, (0, None))[1] is not None or self._left:
-                continue
-            claimed = await self._log.call(
-                lambda number=number: store.claim(self.name, self._member, number, self.topics)  # type: ignore[misc]
-            )
-            if claimed is not None:
-                lease = SqliteLease(self._log, self, claimed)
-                self._held[number] = lease
-                return lease
-        return None
+        store, partitions = self._log.store, self._log.partitions
+        async with self._changing:
+            if self._left:
+                return None
+            # Asked first without a lock on the file: this happens often, and mostly there is nothing to take.
+            survey = await self._log.call(lambda: store.survey(self.name))
+            self.hungry = survey.hunger(self._member, partitions) > 0
+            if survey.next_for(self._member, partitions) is None:
+                return None
+            claimed = await self._log.call(lambda: store.claim(self.name, self._member, self.topics))
+            if claimed is None:
+                return None
+            self._held[claimed.number] = lease = SqliteLease(self._log, self, claimed)
+            return lease
 
     async def _stir_or(self, seconds: float) -> None:
         sleep = asyncio.ensure_future(self._log.clock.sleep(seconds))

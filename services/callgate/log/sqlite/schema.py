@@ -1,27 +1,31 @@
-"""The file: tables, pragmas, and opening it."""
+"""The file: its tables and pragmas, opening it, and refusing what is not a log."""
 
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
+import time
 
 from callgate.failures import BadInput
 
 FORMAT = 1
 """Rises with every incompatible change of the tables; a file of another format is refused."""
 
+APPLICATION = 0x43474C47
+"""SQLite's mark of whose file it is ("CGLG"), so that nobody's address book is made into a log."""
+
 BUSY_SECONDS = 5.0
 """How long a transaction waits for another process' before it says that the file is locked."""
 
+WAL_PAGES = 4000
+"""Pages of 4 KiB in the write-ahead log before it is written back to the file."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ends (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
-    PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS places (
+    id INTEGER PRIMARY KEY, topic TEXT NOT NULL, partition INTEGER NOT NULL, next_offset INTEGER NOT NULL,
+    UNIQUE (topic, partition));
 CREATE TABLE IF NOT EXISTS records (
-    topic TEXT NOT NULL, partition INTEGER NOT NULL, offset INTEGER NOT NULL,
-    key BLOB, value BLOB, headers BLOB NOT NULL, timestamp REAL NOT NULL,
-    PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
+    id INTEGER PRIMARY KEY, key BLOB, value BLOB, headers BLOB NOT NULL, timestamp REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS members (
     grp TEXT NOT NULL, member TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (grp, member)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS leases (
@@ -35,46 +39,86 @@ CREATE TABLE IF NOT EXISTS progress (
     PRIMARY KEY (grp, number, topic)) WITHOUT ROWID;
 """
 
+_FIELD = "CALLGATE_LOG"
+
 
 def connect(path: str, partitions: int) -> tuple[sqlite3.Connection, int]:
     """An open file and its number of partitions, which is fixed when the file is made. Raises BadInput, sqlite3.Error.
 
     `path` may be ":memory:". The connection is for one thread at a time.
     """
+    if partitions < 1:
+        raise BadInput("partitions", f"{partitions} is too few", "Use 1 or more")
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA journal_mode=WAL")
+        known = _known(connection, path)
+        _journal(connection, path)
         # FULL: a unit that was said to be committed survives a power cut, not only a crash of the process.
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA fullfsync=ON")
         connection.execute("PRAGMA cache_size=-32000")
-        connection.execute("PRAGMA wal_autocheckpoint=4000")
-        return connection, _prepare(connection, path, partitions)
+        connection.execute(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+        connection.execute(f"PRAGMA journal_size_limit={WAL_PAGES * 4096}")
+        return connection, known or _make(connection, path, partitions)
     except BaseException:
         connection.close()
         raise
 
 
 def watch(path: str) -> sqlite3.Connection:
-    """A second connection that only asks whether somebody has committed."""
-    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    """A second connection that only asks whether somebody has committed. It waits for nobody: the loop calls it."""
+    return sqlite3.connect(path, timeout=0.0, isolation_level=None, check_same_thread=False)
 
 
-def _prepare(connection: sqlite3.Connection, path: str, partitions: int) -> int:
+def _known(connection: sqlite3.Connection, path: str) -> int | None:
+    """The number of partitions of a finished file, found without a lock; None for a new one."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (things,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if application == APPLICATION:
+        return _partitions(connection, path)
+    if application != 0 or things != 0:
+        raise BadInput(_FIELD, f"{path} is a database of something else", "Name another file")
+    return None
+
+
+def _journal(connection: sqlite3.Connection, path: str) -> None:
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            # Two processes that make the file at once: SQLite does not wait here by itself, lest they wait for ever.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+            continue
+        if mode not in {"wal", "memory"}:
+            raise BadInput(_FIELD, f"{path} lies where SQLite can't share a file", "Use a folder on a local disk")
+        return
+
+
+def _make(connection: sqlite3.Connection, path: str, partitions: int) -> int:
     connection.execute("BEGIN IMMEDIATE")
     try:
         for statement in _TABLES.split(";"):
             if statement.strip():
                 connection.execute(statement)
         connection.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?), ('partitions', ?)", (FORMAT, partitions))
-        known = dict(connection.execute("SELECT name, value FROM meta"))
+        connection.execute(f"PRAGMA application_id={APPLICATION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.rollback()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
+    return _partitions(connection, path)
+
+
+def _partitions(connection: sqlite3.Connection, path: str) -> int:
+    known = dict(connection.execute("SELECT name, value FROM meta"))
     if known["format"] != FORMAT:
         raise BadInput(
-            "CALLGATE_LOG",
-            f"{Path(path).name} has format {known['format']}, this version reads format {FORMAT}",
+            _FIELD,
+            f"{path} has format {known['format']}, and this version reads format {FORMAT}",
             "Use the version of Callgate that wrote it, or another file",
         )
     return int(known["partitions"])

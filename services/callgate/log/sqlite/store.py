@@ -1,25 +1,19 @@
 """Everything that is read from and written to the file, as plain blocking calls for one thread.
 
-Each method is one transaction. What SQLite raises becomes a failure of the port here and nowhere else.
+Each method is one transaction. What they raise is the port's: `LogUnavailable`, `LeaseLost`, `CommitUnknown`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
-from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Outgoing, Position, Progress, Record, Unit
-from callgate.log.sqlite import schema
-
-_HEADERS = msgspec.msgpack.Decoder(tuple[tuple[str, bytes], ...])
-_RUNS = msgspec.msgpack.Decoder(tuple[tuple[int, int], ...])
-_MOST_BYTES = MAX_RECORD_BYTES * 2
-"""Twice the codec's limit: dead letters carry a record and its reason; beyond it no unit is begun."""
+from callgate.log.sqlite.connection import Connection
+from callgate.log.sqlite.records import RECORD_BYTES, UNIT_RECORD_BYTES, Page, Records, check
+from callgate.log.sqlite.roster import Roster, Survey
+from callgate.log.sqlite.states import States
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,279 +27,168 @@ class Claimed:
     ends: Mapping[str, int]
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Whose lease it is that a unit is committed under."""
+
+    group: str
+    number: int
+    epoch: int
+    member: str
+
+
+Write = Callable[[], list[Position]]
+"""A part of a transaction: it writes and says where, or it raises and has written nothing that stays."""
+
+
 class Store:
     """One connection to one file."""
 
     def __init__(self, path: str, partitions: int, gap: Callable[[], int] | None = None) -> None:
         """`gap` gives how many offsets to leave out before a record; only the hostile mode has one."""
         self.path = path
-        self._gap = gap
-        with self._mapped("open"):
-            self._db, self.partitions = schema.connect(path, partitions)
-            self._watch = None if path == ":memory:" else schema.watch(path)
+        self._connection = Connection(path, partitions)
+        self.partitions = self._connection.partitions
+        self._records = Records(self._connection.db, gap)
+        self._roster = Roster(self._connection.db)
+        self._states = States(self._connection.db)
 
     def close(self) -> None:
-        """Close the connections."""
-        self._db.close()
-        if self._watch is not None:
-            self._watch.close()
+        """Close the file."""
+        self._connection.close()
 
     def version(self) -> int:
-        """Changes when anybody has committed. A few microseconds, never blocks: the one call made from any thread."""
-        if self._watch is None:
-            return 0
-        with self._mapped("read"):
-            return int(self._watch.execute("PRAGMA data_version").fetchone()[0])
+        """See `Connection.version`: the one call made from any thread."""
+        return self._connection.version()
+
+    def write(self, parts: Sequence[Write]) -> list[list[Position] | Exception]:
+        """Run all parts in one transaction with one sync; a part that raises is undone alone, and its error returned.
+
+        Where the whole can't be written, each part is tried alone: one that does not fit on the disk fails alone.
+        """
+        try:
+            with self._connection.transaction():
+                return [self._part(part) for part in parts]
+        except LogUnavailable as failure:
+            return [failure] if len(parts) == 1 else [self.write([part])[0] for part in parts]
+        except CommitUnknown as failure:
+            return [failure for _ in parts]
+
+    def publishing(self, records: Sequence[Outgoing], now: float) -> Write:
+        """Append from outside any group. Raises ValueError and `TooLarge` at once."""
+        check(records, self.partitions, RECORD_BYTES)
+        return lambda: self._records.append(records, now)
+
+    def committing(self, fence: Fence, unit: Unit, now: float) -> Write:
+        """Write a unit if the lease is still the member's. Raises ValueError and `TooLarge` at once."""
+        check(unit.outputs, self.partitions, UNIT_RECORD_BYTES)
+
+        def part() -> list[Position]:
+            if not self._holds(fence):
+                raise LeaseLost(f"lease {fence.number} of {fence.group} is no longer {fence.member}'s")
+            positions = self._records.append(unit.outputs, now)
+            self._states.put(fence.group, fence.number, unit)
+            return positions
+
+        return part
 
     def ends(self) -> dict[tuple[str, int], int]:
         """The next offset of every partition that was ever written."""
-        with self._mapped("read"):
-            rows = self._db.execute("SELECT topic, partition, next_offset FROM ends")
-            return {(topic, partition): end for topic, partition, end in rows}
+        with self._connection.reading():
+            return self._records.ends()
 
-    def publish(self, records: Sequence[Outgoing], now: float) -> list[Position]:
-        """Append from outside any group."""
-        self._check(records)
-        with self._transaction():
-            return self._append(records, now)
-
-    def read(self, topic: str, partition: int, start: int, end: int, limit: int) -> list[Record]:
+    def read(self, topic: str, partition: int, start: int, end: int, limit: int) -> Page:
         """Up to `limit` records from `start` to before `end`."""
-        with self._mapped("read"):
-            rows = self._db.execute(
-                "SELECT offset, key, value, headers, timestamp FROM records"
-                " WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?",
-                (topic, partition, start, end, limit),
-            )
-            return [
-                Record(topic, partition, offset, key, value, _HEADERS.decode(headers), timestamp)
-                for offset, key, value, headers, timestamp in rows
-            ]
+        with self._connection.reading():
+            return self._records.read(topic, partition, start, end, limit)
 
-    def commit(self, group: str, number: int, epoch: int, member: str, unit: Unit, now: float) -> list[Position]:
-        """Make a unit visible if the lease is still the member's."""
-        self._check(unit.outputs)
-        with self._transaction():
-            if not self._holds(group, number, epoch, member):
-                raise LeaseLost(f"lease {number} of {group} is no longer {member}'s")
-            positions = self._append(unit.outputs, now)
-            self._put(group, number, unit)
-            return positions
+    def latest(self, topic: str, partition: int, start: int) -> list[Record]:
+        """The latest record of each key from `start`."""
+        with self._connection.reading():
+            return self._records.latest(topic, partition, start)
 
-    def holds(self, group: str, number: int, epoch: int, member: str) -> bool:
-        """Whether the lease is the member's, as the file says now."""
-        with self._mapped("read"):
-            return self._holds(group, number, epoch, member)
+    def forget(self, topic: str, partition: int, before: float, limit: int) -> int:
+        """Drop up to `limit` records that are older than `before`; how many."""
+        with self._connection.transaction():
+            return self._records.forget(topic, partition, before, limit)
 
-    def beat(self, members: Mapping[str, str], now: float, limit: float) -> dict[str, int]:
-        """Say that our members live, drop those not heard of for `limit` seconds; how many each group has.
+    def compact(self, topic: str, partition: int, tombstones_before: float) -> int:
+        """Keep the latest record of each key, and young tombstones; how many were dropped."""
+        with self._connection.transaction():
+            return self._records.compact(topic, partition, tombstones_before)
 
-        `members` is group → member. A time from the future is of another boot of the host, so its owner is gone.
-        """
-        with self._transaction():
-            for group, member in members.items():
-                self._db.execute("INSERT OR REPLACE INTO members VALUES (?, ?, ?)", (group, member, now))
-            gone = self._db.execute(
-                "SELECT grp, member FROM members WHERE seen < ? OR seen > ?", (now - limit, now + limit)
-            ).fetchall()
-            for group, member in gone:
-                self._expel(group, member)
-            return dict(self._db.execute("SELECT grp, COUNT(*) FROM members GROUP BY grp"))
+    def checkpoint(self) -> None:
+        """Write the write-ahead log back as far as readers allow, so that it can shrink."""
+        with self._connection.reading():
+            self._connection.db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def beat(self, members: Iterable[tuple[str, str]], now: float, limit: float | None) -> None:
+        """Say that members live; expel those not heard of for `limit` seconds, if there is a limit."""
+        # Not durable: after a power cut nobody is alive anyway.
+        with self._connection.transaction(durable=False):
+            self._roster.beat(members, now)
+            if limit is not None:
+                self._roster.expel_silent(now, limit)
 
     def leave(self, group: str, member: str) -> None:
         """Stop being a member; what it held is free."""
-        with self._transaction():
-            self._expel(group, member)
+        with self._connection.transaction():
+            self._roster.expel(group, member)
 
-    def leases(self, group: str) -> dict[int, tuple[int, str | None]]:
-        """Epoch and holder by number."""
-        with self._mapped("read"):
-            rows = self._db.execute("SELECT number, epoch, holder FROM leases WHERE grp = ?", (group,))
-            return {number: (epoch, holder) for number, epoch, holder in rows}
+    def survey(self, group: str) -> Survey:
+        """Members and leases of a group."""
+        with self._connection.reading():
+            return self._roster.survey(group)
 
-    def member_rank(self, group: str, member: str) -> tuple[int, int]:
-        """The member's place among the group's members, and how many there are; the place is -1 for an expelled one."""
-        with self._mapped("read"):
-            rows = self._db.execute("SELECT member FROM members WHERE grp = ? ORDER BY member", (group,))
-            names = [name for (name,) in rows]
-            return (names.index(member) if member in names else -1), len(names)
-
-    def claim(self, group: str, member: str, number: int, topics: Sequence[str]) -> Claimed | None:
-        """Take a free lease and restore it; None if it is not free any more."""
-        with self._transaction():
-            row = self._db.execute(
-                "SELECT epoch, holder FROM leases WHERE grp = ? AND number = ?", (group, number)
-            ).fetchone()
-            if row is not None and row[1] is not None:
+    def claim(self, group: str, member: str, topics: Sequence[str]) -> Claimed | None:
+        """Take the next lease that the member should have, and restore it; None if there is none now."""
+        with self._connection.transaction():
+            number = self._roster.survey(group).next_for(member, self.partitions)
+            if number is None:
                 return None
-            if (
-                self._db.execute("SELECT 1 FROM members WHERE grp = ? AND member = ?", (group, member)).fetchone()
-                is None
-            ):
-                return None
-            epoch = (row[0] if row is not None else 0) + 1
-            self._db.execute("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?)", (group, number, epoch, member))
+            epoch = self._roster.take(group, number, member)
+            ends, progress = self._records.ends(), self._states.progress(group)
             return Claimed(
                 number,
                 epoch,
-                self._table(group, number),
-                self._progress(group, number),
-                self._claim_ends(topics, number),
+                self._states.table(group, number),
+                {topic: progress.get((topic, number), Progress()) for topic in topics},
+                {topic: ends.get((topic, number), 0) for topic in topics},
             )
 
-    def release(self, group: str, number: int, epoch: int, member: str) -> None:
+    def holds(self, fence: Fence) -> bool:
+        """Whether the lease is the member's, as the file says now."""
+        with self._connection.reading():
+            return self._holds(fence)
+
+    def release(self, fence: Fence) -> None:
         """Give a lease back, if it is still the member's."""
-        with self._transaction():
-            self._db.execute(
-                "UPDATE leases SET holder = NULL WHERE grp = ? AND number = ? AND epoch = ? AND holder = ?",
-                (group, number, epoch, member),
-            )
+        with self._connection.transaction():
+            self._roster.release(fence.group, fence.number, fence.epoch, fence.member)
 
     def tables(self, group: str, after: tuple[int, str], limit: int) -> list[tuple[int, str, bytes]]:
         """Entries of a group's tables, beyond `after`."""
-        with self._mapped("read"):
-            return self._db.execute(
-                "SELECT number, key, value FROM tables WHERE grp = ? AND (number, key) > (?, ?)"
-                " ORDER BY number, key LIMIT ?",
-                (group, *after, limit),
-            ).fetchall()
+        with self._connection.reading():
+            return self._states.tables(group, after, limit)
 
     def progress(self, group: str) -> dict[tuple[str, int], Progress]:
-        """A group's progress by topic and partition."""
-        with self._mapped("read"):
-            rows = self._db.execute("SELECT topic, number, next_offset, done FROM progress WHERE grp = ?", (group,))
-            return {(topic, number): Progress(at, _RUNS.decode(done)) for topic, number, at, done in rows}
+        """A group's progress by topic and lease number."""
+        with self._connection.reading():
+            return self._states.progress(group)
 
-    def forget(self, topic: str, before: float) -> int:
-        """Drop records older than `before`; how many."""
-        with self._transaction():
-            return self._db.execute("DELETE FROM records WHERE topic = ? AND timestamp < ?", (topic, before)).rowcount
-
-    def compact(self, topic: str, tombstones_before: float) -> int:
-        """Keep the latest record of each key; drop tombstones older than `tombstones_before`. How many were dropped."""
-        with self._transaction():
-            old = self._db.execute(
-                "DELETE FROM records WHERE topic = ? AND key IS NOT NULL AND EXISTS (SELECT 1 FROM records AS later"
-                " WHERE later.topic = records.topic AND later.partition = records.partition"
-                " AND later.key = records.key AND later.offset > records.offset)",
-                (topic,),
-            ).rowcount
-            dead = self._db.execute(
-                "DELETE FROM records WHERE topic = ? AND value IS NULL AND timestamp < ?", (topic, tombstones_before)
-            ).rowcount
-            return old + dead
-
-    def _append(self, records: Sequence[Outgoing], now: float) -> list[Position]:
-        ends: dict[tuple[str, int], int] = {}
-        rows = []
-        positions = []
-        for record in records:
-            place = (record.topic, record.partition)
-            if place not in ends:
-                found = self._db.execute(
-                    "SELECT next_offset FROM ends WHERE topic = ? AND partition = ?", place
-                ).fetchone()
-                ends[place] = found[0] if found is not None else 0
-            offset = ends[place] + (self._gap() if self._gap is not None else 0)
-            ends[place] = offset + 1
-            positions.append(Position(*place, offset))
-            headers = msgspec.msgpack.encode(record.headers)
-            rows.append((*place, offset, record.key, record.value, headers, now))
-        self._db.executemany("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO ends VALUES (?, ?, ?)", [(*place, end) for place, end in ends.items()]
-        )
+    def _part(self, part: Write) -> list[Position] | Exception:
+        db = self._connection.db
+        db.execute("SAVEPOINT part")
+        try:
+            positions = part()
+        except sqlite3.Error:
+            raise  # the file's trouble, and so everybody's
+        except Exception as error:  # noqa: BLE001 - it is handed to whose part it is
+            db.execute("ROLLBACK TO part")
+            db.execute("RELEASE part")
+            return error
+        db.execute("RELEASE part")
         return positions
 
-    def _put(self, group: str, number: int, unit: Unit) -> None:
-        kept = [(group, number, key, value) for key, value in unit.puts.items() if value is not None]
-        gone = [(group, number, key) for key, value in unit.puts.items() if value is None]
-        self._db.executemany("INSERT OR REPLACE INTO tables VALUES (?, ?, ?, ?)", kept)
-        self._db.executemany("DELETE FROM tables WHERE grp = ? AND number = ? AND key = ?", gone)
-        self._db.executemany(
-            "INSERT OR REPLACE INTO progress VALUES (?, ?, ?, ?, ?)",
-            [
-                (group, number, topic, at.next_offset, msgspec.msgpack.encode(at.done))
-                for topic, at in unit.progress.items()
-            ],
-        )
-
-    def _holds(self, group: str, number: int, epoch: int, member: str) -> bool:
-        row = self._db.execute(
-            "SELECT epoch, holder FROM leases WHERE grp = ? AND number = ?", (group, number)
-        ).fetchone()
-        return row is not None and (row[0], row[1]) == (epoch, member)
-
-    def _expel(self, group: str, member: str) -> None:
-        self._db.execute("DELETE FROM members WHERE grp = ? AND member = ?", (group, member))
-        self._db.execute("UPDATE leases SET holder = NULL WHERE grp = ? AND holder = ?", (group, member))
-
-    def _table(self, group: str, number: int) -> dict[str, bytes]:
-        return dict(self._db.execute("SELECT key, value FROM tables WHERE grp = ? AND number = ?", (group, number)))
-
-    def _progress(self, group: str, number: int) -> dict[str, Progress]:
-        rows = self._db.execute(
-            "SELECT topic, next_offset, done FROM progress WHERE grp = ? AND number = ?", (group, number)
-        )
-        return {topic: Progress(at, _RUNS.decode(done)) for topic, at, done in rows}
-
-    def _claim_ends(self, topics: Sequence[str], number: int) -> dict[str, int]:
-        found = dict(self._db.execute("SELECT topic, next_offset FROM ends WHERE partition = ?", (number,)))
-        return {topic: found.get(topic, 0) for topic in topics}
-
-    def _check(self, records: Sequence[Outgoing]) -> None:
-        for record in records:
-            if not 0 <= record.partition < self.partitions:
-                message = f"{record.topic} has no partition {record.partition}: this log has {self.partitions}"
-                raise ValueError(message)
-            if len(record.value or b"") > _MOST_BYTES:
-                message = f"a record of {len(record.value or b'')} bytes for {record.topic} is over {_MOST_BYTES}"
-                raise ValueError(message)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._mapped("write to"):
-            self._db.execute("BEGIN IMMEDIATE")
-        try:
-            with self._mapped("write to"):
-                yield
-        except BaseException:
-            self._rollback()
-            raise
-        try:
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            self._rollback()
-            if _kind(error) == "SQLITE_IOERR":
-                # The last page may or may not be on the disk: only reading the file again can tell.
-                raise CommitUnknown(f"the end of a commit to {self.path} is unknown: {error}") from error
-            raise self._unavailable("write to", error) from error
-
-    def _rollback(self) -> None:
-        if self._db.in_transaction:
-            self._db.execute("ROLLBACK")
-
-    @contextmanager
-    def _mapped(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
-            raise self._unavailable(doing, error) from error
-
-    def _unavailable(self, doing: str, error: sqlite3.Error) -> LogUnavailable:
-        kind = _kind(error)
-        hint = {
-            "SQLITE_BUSY": "another program holds it locked",
-            "SQLITE_FULL": "the disk is full; nothing was lost, make room and it goes on",
-            "SQLITE_READONLY": "it may not be written",
-            "SQLITE_CANTOPEN": "it can't be opened; does its folder exist?",
-            "SQLITE_NOTADB": "it is not an SQLite file",
-            "SQLITE_CORRUPT": "it is damaged",
-        }.get(kind, str(error))
-        return LogUnavailable(f"can't {doing} the log {self.path}: {hint} ({kind})")
-
-
-def _kind(error: sqlite3.Error) -> str:
-    """The primary result code's name: `SQLITE_BUSY_SNAPSHOT` is a SQLITE_BUSY."""
-    name = str(getattr(error, "sqlite_errorname", "SQLITE_ERROR"))
-    return "_".join(name.split("_")[:2])
+    def _holds(self, fence: Fence) -> bool:
+        return self._roster.holds(fence.group, fence.number, fence.epoch, fence.member)
