@@ -101,7 +101,7 @@ class ExecutorSettings:
     start_seconds: float = 5.0
     """From claim to start at the most; a worker that was paused longer does not start the tool."""
     skew_seconds: float = 1.0
-    """The most that clocks of two hosts may differ; decisions expire this much earlier, horizons end this much later."""
+    """The most that two hosts' clocks may differ; decisions expire this much earlier, horizons end this much later."""
     attempts: int = 3
     """How often the gate may send an action back to be evaluated anew before it ends `not_executed`."""
     output_bytes: int = 262_144
@@ -199,6 +199,22 @@ def load(environ: Mapping[str, str]) -> Settings:
     if faults:
         raise BadSettings(tuple(faults))
     return Settings(**values)
+
+
+def names() -> frozenset[str]:
+    """Every environment variable that is read, so that a misspelt one can be told apart."""
+    found: set[str] = set()
+    for each in fields(Settings):
+        name = f"CALLGATE_{each.name.upper()}"
+        kind = get_type_hints(Settings)[each.name]
+        if kind is str:
+            found.add(name)
+            continue
+        for part, hint in get_type_hints(kind).items():
+            found.add(f"{name}_{part.upper()}")
+            if hint is Secret:
+                found.add(f"{name}_{part.upper()}_FILE")
+    return frozenset(found)
 
 
 def _group(kind: type, prefix: str, environ: Mapping[str, str], faults: list[BadInput]) -> Any:

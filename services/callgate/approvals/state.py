@@ -14,11 +14,22 @@ from callgate.approvals.tally import Tally
 from callgate.events.approvals import ApprovalRequested
 from callgate.worker.effects import Table
 
+TALLY = "tally/"
+"""Prefix of the keys that hold votes and results; the approval's id follows."""
+
+REQUEST = "request/"
+"""Prefix of the keys that hold questions."""
+
+
+def decode_tally(value: bytes) -> Tally:
+    """Votes and result from the table, without the question; also for the command line. Raises `MsgspecError`."""
+    return msgspec.json.decode(value, type=Tally)
+
 
 def load(table: Table, approval_id: str) -> Tally:
     """The tally so far; an empty one where nothing is known."""
-    kept, request = table.get(f"tally/{approval_id}"), table.get(f"request/{approval_id}")
-    tally = Tally() if kept is None else msgspec.json.decode(kept, type=Tally)
+    kept, request = table.get(f"{TALLY}{approval_id}"), table.get(f"{REQUEST}{approval_id}")
+    tally = Tally() if kept is None else decode_tally(kept)
     if request is None:
         return tally
     return msgspec.structs.replace(tally, request=msgspec.json.decode(request, type=ApprovalRequested))
@@ -27,13 +38,13 @@ def load(table: Table, approval_id: str) -> Tally:
 def changes(approval_id: str, before: Tally, after: Tally) -> Mapping[str, bytes | None]:
     """The puts that lead from one tally to the next."""
     put: dict[str, bytes | None] = {
-        f"tally/{approval_id}": msgspec.json.encode(msgspec.structs.replace(after, request=None))
+        f"{TALLY}{approval_id}": msgspec.json.encode(msgspec.structs.replace(after, request=None))
     }
     if before.request is None and after.request is not None:
-        put[f"request/{approval_id}"] = msgspec.json.encode(after.request)
+        put[f"{REQUEST}{approval_id}"] = msgspec.json.encode(after.request)
     return put
 
 
 def forgotten(approval_id: str) -> Mapping[str, bytes | None]:
     """The puts that drop everything of an approval."""
-    return {f"tally/{approval_id}": None, f"request/{approval_id}": None}
+    return {f"{TALLY}{approval_id}": None, f"{REQUEST}{approval_id}": None}

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from callgate.cli.wording import visible
+
 if TYPE_CHECKING:
     from callgate.cli.play.report import Report
+
+_PIPED_WIDTH = 240
+"""Columns of a table that is read by a program or kept in a file."""
 
 
 def as_json(value: Any) -> None:
@@ -18,7 +23,7 @@ def as_json(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
-    """A table, or the sentence for none. Cells are plain text: nothing in them is taken for markup."""
+    """A table, or the sentence for none. Cells are plain text: nothing in them is markup, or steers the terminal."""
     if not rows:
         click.echo(empty)
         return
@@ -30,8 +35,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console(soft_wrap=False).print(shown)
+        shown.add_row(*(Text(visible(cell)) for cell in row))
+    console = Console(soft_wrap=False)
+    # A pipe has no width: what is cut at 80 columns can't be searched.
+    (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(shown)
 
 
 def show_report(report: Report) -> None:

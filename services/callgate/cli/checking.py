@@ -1,0 +1,174 @@
+"""`callgate check`: says in words what is wrong, and how to mend it, before anything is started.
+
+It exits as `callgate run` would: 2 where something was given that can't be used, 1 where something does not answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from callgate.cli.opening import address_of, json_option
+from callgate.cli.printing import as_json
+from callgate.cli.wording import visible
+from callgate.failures import BadInput, CallgateError
+
+if TYPE_CHECKING:
+    from callgate.settings import Settings
+
+Grade = Literal["ok", "note", "bad", "failed"]
+"""`note` is worth knowing and stops nothing; `bad` is input that can't be used; `failed` does not answer."""
+
+_MARKS: dict[Grade, str] = {"ok": "ok    ", "note": "note  ", "bad": "BAD   ", "failed": "FAILED"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    grade: Grade
+    said: str
+
+
+@click.command()
+@click.option("--log", "address", help="The log's address; default: CALLGATE_LOG.")
+@click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
+@click.option("--policy", type=click.Path(path_type=Path), help="A policy of the local BIGHUB to look at too.")
+@click.option("--online", is_flag=True, help="Also ask BIGHUB itself, with the key.")
+@json_option
+def check(
+    address: str | None,
+    tools: str | None,
+    policy: Path | None,
+    online: bool,  # noqa: FBT001 - a flag
+    json_: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Look at settings, log, keys, tools and policy, and say what is wrong. Changes nothing."""
+    findings = list(_all(address, tools, policy, online=online))
+    if json_:
+        as_json([{"what": each.what, "grade": each.grade, "said": each.said} for each in findings])
+    else:
+        for each in findings:
+            click.echo(f"{_MARKS[each.grade]} {each.what:10} {visible(each.said)}")
+    grades = {each.grade for each in findings}
+    sys.exit(2 if "bad" in grades else 1 if "failed" in grades else 0)
+
+
+def _all(address: str | None, tools: str | None, policy: Path | None, *, online: bool) -> Iterator[Finding]:
+    from callgate.settings import BadSettings, Settings, load
+
+    try:
+        settings = load(os.environ)
+        yield Finding("settings", "ok", "every variable can be used")
+    except BadSettings as bad:
+        for fault in bad.faults:
+            yield Finding("settings", "bad", str(fault))
+        settings = Settings(log=address_of(None))
+    unknown = _unknown(os.environ)
+    if unknown:
+        yield Finding("settings", "note", f"{', '.join(unknown)}: no setting has this name, so it changes nothing")
+    settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
+    yield from _looked("log", lambda: _log(settings.log))
+    yield from _looked("tools", lambda: _tools(settings.tools))
+    if policy is not None:
+        yield from _looked("policy", lambda: _policy(policy))
+    yield from _looked("bighub", lambda: _bighub(settings, online=online))
+    yield from _looked("approvals", lambda: _approvals(settings))
+
+
+def _looked(what: str, look: Callable[[], tuple[Grade, str]]) -> Iterator[Finding]:
+    try:
+        grade, said = look()
+    except BadInput as bad:
+        yield Finding(what, "bad", str(bad))
+    except CallgateError as failure:
+        yield Finding(what, "failed", str(failure))
+    else:
+        yield Finding(what, grade, said)
+
+
+def _unknown(environ: os._Environ[str]) -> list[str]:
+    from callgate.settings import names
+
+    known = {*names(), "CALLGATE_APPROVER", "CALLGATE_CORPORA"}
+    return sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
+
+
+def _log(address: str) -> tuple[Grade, str]:
+    from callgate.clock import SystemClock
+    from callgate.log.address import PARTITIONS, file_of, open_log
+    from callgate.telemetry import logs
+
+    logs.configure("error")
+    path = file_of(address)
+    if path == ":memory:":
+        return "note", f"{address} lives in one process's memory: for `run --all` only, and gone with it"
+    if not Path(path).exists():
+        if not os.access(Path(path).parent, os.W_OK):
+            raise BadInput("CALLGATE_LOG", f"{path} can't be made there", "Name a file in a folder that you may write")
+        return "ok", f"{path} will be made, with {PARTITIONS} partitions"
+
+    async def look() -> int:
+        log = await open_log(address, clock=SystemClock())
+        try:
+            return log.partitions
+        finally:
+            await log.close()
+
+    return "ok", f"{path} opens, N is {asyncio.run(look())}"
+
+
+def _tools(address: str) -> tuple[Grade, str]:
+    if not address:
+        return "note", "none are named: the proposer and the executor need --tools module:toolbox, or CALLGATE_TOOLS"
+    from callgate.tools.load import load_toolbox
+
+    toolbox = load_toolbox(address)
+    effects = ", ".join(f"{tool.name} ({tool.effect})" for tool in toolbox)
+    return "ok", f"{address}: {len(toolbox)} tools{': ' if effects else ''}{effects}"
+
+
+def _policy(path: Path) -> tuple[Grade, str]:
+    from callgate.sandbox.policy import load_policy
+
+    policy = load_policy(path)
+    return "ok", f"{path}: {len(policy.rules)} rules, else {policy.default.decision}"
+
+
+def _bighub(settings: Settings, *, online: bool) -> tuple[Grade, str]:
+    if not settings.bighub.key:
+        raise BadInput(
+            "CALLGATE_BIGHUB_KEY",
+            "is not set: the evaluator and the reporter will not start",
+            "Set it, or CALLGATE_BIGHUB_KEY_FILE; `callgate dev` needs none",
+        )
+    from callgate.bighub.client import Bighub
+
+    async def ask() -> bool | None:
+        async with Bighub(settings.bighub) as bighub:
+            return await bighub.kill_switch_status() if online else None
+
+    stopped = asyncio.run(ask())
+    if stopped is None:
+        return "ok", f"{settings.bighub.url}, a key is there (not asked; --online asks)"
+    if stopped:
+        return "note", f"{settings.bighub.url} takes the key; a kill switch of its own is active, or may be"
+    return "ok", f"{settings.bighub.url} takes the key, and no kill switch of its own is active"
+
+
+def _approvals(settings: Settings) -> tuple[Grade, str]:
+    if settings.approval.trusted:
+        return "note", "votes are believed unsigned: whoever can write to the log can approve"
+    raise BadInput(
+        "CALLGATE_APPROVAL_TRUSTED",
+        "is not set, and signed votes are not verified yet: the approvals service will not start",
+        "Set it to true if only trusted programs can write to approvals.votes",
+    )

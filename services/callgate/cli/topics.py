@@ -1,0 +1,86 @@
+"""`callgate topics`: what is on the log, and how far the services have come."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from callgate.cli.opening import json_option, log_option, on_log
+from callgate.cli.printing import as_json, table
+from callgate.cli.wording import duration
+
+if TYPE_CHECKING:
+    from callgate.clock import Clock
+    from callgate.log.port import Log, Progress
+
+
+@click.group()
+def topics() -> None:
+    """Look at the log's topics."""
+
+
+@topics.command("list")
+@log_option
+@json_option
+def list_(address: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
+    """Every topic: how much was written, who reads it, and how many records its readers have not done."""
+    n, rows = on_log(address, _look)
+    if json_:
+        as_json({"partitions": n, "topics": rows})
+        return
+    table(
+        ("topic", "written", "not done", "kept", "written by", "read by"),
+        [_row(each) for each in rows],
+        empty="No topics.",
+    )
+    click.echo(f"\n{n} partitions. `written` counts offsets; old records may be gone.")
+
+
+async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:
+    from callgate.cli.play.custody import GROUPS
+    from callgate.events.topics import CATALOGUE
+
+    progress = {group: await log.progress(group) for group in GROUPS}
+    rows: list[dict[str, Any]] = []
+    for topic in CATALOGUE:
+        ends = await log.ends(topic.name)
+        lag = {
+            group: sum(_left(progress[group].get((topic.name, number)), end) for number, end in ends.items())
+            for group in GROUPS
+            if group in topic.read_by
+        }
+        rows.append(
+            {
+                "name": topic.name,
+                "entrance": topic.entrance,
+                "compacted": topic.compacted,
+                "retention_seconds": None if topic.compacted else topic.retention_seconds,
+                "ends": {str(number): end for number, end in ends.items()},
+                "lag": lag,
+                "written_by": list(topic.written_by),
+                "read_by": list(topic.read_by),
+            }
+        )
+    return log.partitions, rows
+
+
+def _left(progress: Progress | None, end: int) -> int:
+    """Offsets before `end` that are not done."""
+    if progress is None:
+        return end
+    done = sum(min(stop, end) - min(start, end) for start, stop in progress.done)
+    return max(0, end - progress.next_offset - done)
+
+
+def _row(topic: dict[str, Any]) -> tuple[str, ...]:
+    lag = ", ".join(f"{group} {left}" for group, left in topic["lag"].items() if left)
+    kept = "last per key" if topic["compacted"] else duration(topic["retention_seconds"])
+    return (
+        topic["name"] + (" (entrance)" if topic["entrance"] else ""),
+        str(sum(topic["ends"].values())),
+        lag or ("0" if topic["lag"] else "-"),
+        kept,
+        ", ".join(topic["written_by"]),
+        ", ".join(topic["read_by"]),
+    )
