@@ -10,12 +10,21 @@ from typing import Any
 
 import msgspec
 import orjson
+from tests.support.handler_bench import DictTable
 
 from callgate.clock import ManualClock
 from callgate.control.scopes import Switches
 from callgate.events import ids, topics
-from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt, ActionProposed, ActionRef, Decision
-from callgate.events.actions import Effect, Verdict
+from callgate.events.actions import (
+    ActionDecided,
+    ActionFinished,
+    ActionInDoubt,
+    ActionProposed,
+    ActionRef,
+    Decision,
+    Effect,
+    Verdict,
+)
 from callgate.events.codec import Envelope, encode
 from callgate.events.control import ControlChanged
 from callgate.events.digest import digest
@@ -30,7 +39,6 @@ from callgate.telemetry.metrics import Metrics
 from callgate.tools.tool import Call, Tool
 from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import Context, Effects, Timer
-from tests.support.handler_bench import DictTable
 
 TURN = ids.turn_key(0, "t", "s", "1")
 SETTINGS = ExecutorSettings(start_seconds=5.0, skew_seconds=1.0, attempts=3, output_bytes=1000)

@@ -11,7 +11,7 @@ TOOLS = ("book_flight", "refund", "search.flights", "update_user", "calculate")
 
 
 def write_runs(path: Path, *, seed: int, runs: int, turns: int) -> int:
-    """A `*.runs.jsonl` file with `runs` conversations of `turns` tool-calling turns each; returns the number of calls."""
+    """A `*.runs.jsonl` file of conversations with so many tool-calling turns each; returns the number of calls."""
     chance = random.Random(seed)
     calls = 0
     lines = []

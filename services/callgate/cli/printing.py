@@ -69,5 +69,5 @@ def show_report(report: Report) -> None:
     )
 
 
-def _ms(seconds: float | int | None) -> str:
+def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.0f} ms"

@@ -116,7 +116,8 @@ async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, fa
     )
     async with box:
         click.echo(
-            f"log: {settings.log}\nlocal BIGHUB: {box.url} ({policy or 'allows all'})\nvotes are trusted: development only"
+            f"log: {settings.log}\nlocal BIGHUB: {box.url} ({policy or 'allows all'})\n"
+            "votes are trusted: development only"
         )
         click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
         click.echo("  callgate approvals list\n\nCtrl-C stops.")

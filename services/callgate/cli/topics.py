@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -48,7 +49,7 @@ async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:
         lag = {
             group: sum(_left(progress[group].get((topic.name, number)), end) for number, end in ends.items())
             for group in GROUPS
-            if group in topic.read_by
+            if group in topic.read_by and _reads(progress[group], topic.name)
         }
         rows.append(
             {
@@ -63,6 +64,11 @@ async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:
             }
         )
     return log.partitions, rows
+
+
+def _reads(progress: Mapping[tuple[str, int], Progress], topic: str) -> bool:
+    """Whether a group reads a topic: one that has come to others and never to this one does not, in this version."""
+    return not progress or any(name == topic for name, _ in progress)
 
 
 def _left(progress: Progress | None, end: int) -> int:

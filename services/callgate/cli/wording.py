@@ -46,6 +46,8 @@ def duration(seconds: float) -> str:
     """A length of time in the two units that matter."""
     size = abs(seconds)
     sign = "-" if seconds < 0 else ""
+    if size < 1:
+        return f"{sign}{size * 1000:.0f} ms"
     if size < _MINUTE:
         return f"{sign}{size:.0f} s"
     if size < _HOUR:

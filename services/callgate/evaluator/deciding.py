@@ -1,7 +1,7 @@
 """From an answer to a decision. Pure.
 
-BIGHUB's answer is only one voice: constraints that the tool can't keep to and a suspicion of our own make a review of an
-allow, and never the other way round. What the model is told is short, and names no rule.
+BIGHUB's answer is only one voice: constraints that the tool can't keep to and a suspicion of our own make a review of
+an allow, and never the other way round. What the model is told is short, and names no rule.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TOLD: dict[str, str] = {
 _NEEDS_REQUEST_ID = frozenset({"allow", "review"})
 
 
-def decision(  # noqa: PLR0913 - every one of them changes the decision
+def decision(
     action: ActionProposed,
     answer: Resolution,
     *,

@@ -1,4 +1,4 @@
-"""The evaluator's handler: switches first, then BIGHUB, then one decision, and a question to people where it asks for one.
+"""The evaluator's handler: switches first, then BIGHUB, then one decision, and a question to people where it asks.
 
 BIGHUB that can't be reached is retried by the worker, then parked; what has waited too long is blocked. A key that is
 refused blocks nothing: nothing runs, the service is unready, and it goes on when the key is mended.

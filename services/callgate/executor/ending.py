@@ -1,4 +1,4 @@
-"""What the executor writes of an action: its doubt, its end, its way back; with all bookkeeping in the same unit. Pure."""
+"""What the executor writes of an action: its doubt, its end, its way back; all bookkeeping in the same unit. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The gate: whether an action may start now. Pure: everything that it looks at is handed in.
 
-What it returns is one of four: go; go back to be evaluated anew; wait, while something that may be lifted forbids it; or
-end, with the status and the reason. The checks stand in the order of their weight: what can never be put right first.
+What it returns is one of four: go; go back to be evaluated anew; wait, while something that may be lifted forbids it;
+or end, with the status and the reason. The checks stand in the order of their weight:
+what can never be put right first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The executor's handler: decisions in, ends out.
 
-At home (`actions.decided`) the gate is passed, order is kept, and what declares an effect key is sent on to where that effect
-is claimed (`actions.effects`), so that two sessions that mean the same effect meet. Order is kept at home only: an action
-that was sent on holds up nothing behind it.
+At home (`actions.decided`) the gate is passed, order is kept, and what declares an effect key is sent on to where that
+effect is claimed (`actions.effects`), so that two sessions that mean the same effect meet. Order is kept at home only:
+an action that was sent on holds up nothing behind it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from callgate.executor.runner import Runner
 from callgate.failures import TemporaryFailure
 from callgate.log.port import Record
 from callgate.telemetry.metrics import Metrics
-from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
+from callgate.worker.effects import NOTHING, Context, Effects, Publish
 
 _EFFECT = "effect/"
 
@@ -93,10 +93,10 @@ class ExecutionHandler:
         ref = decided.action.ref
         if (ref.revision, ref.attempt) < standing.rank():
             return False
-        if standing.decided is not None and (ref.revision, ref.attempt) == standing.rank():
-            # A review is only the first word on a revision; whatever else has been said of it stands.
-            if decided.decision.verdict == "review" or standing.decided.identity() == decided.identity():
-                return False
+        said = standing.decided if (ref.revision, ref.attempt) == standing.rank() else None
+        # A review is only the first word on a revision; whatever else has been said of it stands.
+        if said is not None and (decided.decision.verdict == "review" or said.identity() == decided.identity()):
+            return False
         if states.after(standing.state, Step.DECIDE) is None:
             if (ref.revision, ref.attempt) != standing.rank():
                 self._metrics.refused_transition(standing.state, Step.DECIDE)

@@ -1,8 +1,8 @@
 """The order of effects within a turn. Pure: over the positions that the table holds.
 
-A model's calls are decided in parallel and arrive in any order; their effects keep the response's order, unless a tool says
-that it may run beside others. So each position leaves a mark when it no longer holds up the ones behind it: it has ended,
-waits for a person, is in doubt, may run beside others, or has gone to where its effect is claimed.
+A model's calls are decided in parallel and arrive in any order; their effects keep the response's order, unless a tool
+says that it may run beside others. So each position leaves a mark when it no longer holds up the ones behind it: it has
+ended, waits for a person, is in doubt, may run beside others, or has gone to where its effect is claimed.
 """
 
 from __future__ import annotations

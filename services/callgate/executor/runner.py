@@ -1,7 +1,7 @@
 """From a decision that may go to an end: claim, check again, run, finish. Each is a stage, committed before the next.
 
-A crash between two stages leaves a claim behind. Its horizon is a durable timer, so whoever holds the lease then settles it:
-by another start where the tool says that this is harmless, by its probe, or by saying that it is in doubt.
+A crash between two stages leaves a claim behind. Its horizon is a durable timer, so whoever holds the lease then
+settles it: by another start where the tool says that this is harmless, by its probe, or by saying that it is in doubt.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Running one tool: what came of it, told apart by what can be known of its effect.
 
-A sync function runs in a thread of its own that dies with the process, so that a tool that hangs holds up neither the others
-nor the end of the process. A thread can't be stopped: one that outlives its time-out has no horizon.
+A sync function runs in a thread of its own that dies with the process, so that a tool that hangs holds up neither the
+others nor the end of the process. A thread can't be stopped: one that outlives its time-out has no horizon.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ PARTITIONS = 4
 
 MEMORY = "sqlite://:memory:"
 _FILE = "sqlite:///"
+_HOSTILE = "?hostile="
 _FIELD = "CALLGATE_LOG"
 
 
@@ -25,11 +26,16 @@ async def open_log(
 ) -> Log:
     """The log at `address`, made if it is a file that does not exist. Raises BadInput, `LogUnavailable`.
 
-    `partitions` holds for a new file only. `hostile` is for tests: the same log, as unkind as it may be.
+    `partitions` holds for a new file only. `hostile` is for tests: the same log, as unkind as it may be; an address
+    that ends in `?hostile=SEED` asks for it too.
     """
     from callgate.log.sqlite.engine import open_sqlite  # noqa: PLC0415 - an engine is loaded when it is used
 
-    path = file_of(address)
+    path, seed = file_of(address), _seed_of(address)
+    if hostile is None and seed is not None:
+        from callgate.log.sqlite.hostile import Hostility  # noqa: PLC0415 - only tests pay for it
+
+        hostile = Hostility(seed=seed)
     if hostile is None:
         return await open_sqlite(path, partitions=partitions, clock=clock)
     from callgate.log.sqlite.hostile import HostileLog  # noqa: PLC0415 - only tests pay for it
@@ -40,6 +46,7 @@ async def open_log(
 
 def file_of(address: str) -> str:
     """The file of an embedded log's address, or ":memory:". Raises BadInput."""
+    address = address.partition(_HOSTILE)[0]
     if address == MEMORY:
         return ":memory:"
     if address.startswith("kafka://"):
@@ -52,3 +59,12 @@ def file_of(address: str) -> str:
     if not path.parent.is_dir():
         raise BadInput(_FIELD, f"the folder {path.parent} does not exist", "Make it, or name another file")
     return str(path)
+
+
+def _seed_of(address: str) -> int | None:
+    seed = address.partition(_HOSTILE)[2]
+    if not seed:
+        return None
+    if not (seed.isascii() and seed.isdigit()):
+        raise BadInput(_FIELD, f"{seed!r} is no seed", "Use a whole number, like ?hostile=7")
+    return int(seed)

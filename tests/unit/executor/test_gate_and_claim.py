@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.support.execution_bench import Crash, ExecutionBench
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
 from callgate.events.actions import Status, Verdict
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
-from tests.support.execution_bench import Crash, ExecutionBench
 
 
 def bench(**options: Any) -> ExecutionBench:
@@ -85,7 +85,7 @@ async def test_unreadable_switches_start_nothing_and_end_nothing() -> None:
 
 
 async def test_an_expired_yes_goes_back_to_be_evaluated_and_in_the_end_ends() -> None:
-    """A stale decision is proposed again under the next attempt, a bounded number of times; the old one is then past."""
+    """A stale decision is proposed again under the next attempt, a few times; the old one is then past."""
     on = bench()
     action = on.proposed()
     for attempt in range(2):
@@ -288,7 +288,7 @@ async def test_an_idempotent_tool_that_timed_out_is_tried_again_and_doubted_once
 
 async def test_an_output_that_is_no_json_is_an_error_of_the_output() -> None:
     """The effect happened: it ends executed, and says that the output could not be used."""
-    on = bench(behave=lambda: object())
+    on = bench(behave=object)
     await on.deliver(on.decided(on.proposed()))
     (end,) = on.ends()
     assert (end.status, end.output) == ("executed", None)

@@ -6,10 +6,10 @@ import itertools
 from typing import Any
 
 import pytest
+from tests.support.execution_bench import ExecutionBench
 
 from callgate.events import topics
 from callgate.events.actions import ActionDecided
-from tests.support.execution_bench import ExecutionBench
 
 
 def bench(**options: Any) -> ExecutionBench:

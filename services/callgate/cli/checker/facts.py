@@ -73,8 +73,8 @@ async def gather(log: Log, witness: Path | None, only: Collection[str] | None = 
     for partition in range(log.partitions):
         async for record in log.scan(topics.DEADLETTERS.name, partition):
             _note_dead(facts, dict(record.headers))
-    if witness is not None and witness.exists():
-        _note_effects(facts, witness.read_bytes())
+    if witness is not None:
+        _note_effects(facts, _content(witness))
     return _restricted(facts, only) if only is not None else facts
 
 
@@ -103,6 +103,10 @@ def _note_dead(facts: Facts, headers: dict[str, bytes]) -> None:
         int(headers.get("callgate_origin_offset", b"-1")),
     )
     facts.dead[place] = headers.get("callgate_reason", b"").decode(errors="replace")
+
+
+def _content(witness: Path) -> bytes:
+    return witness.read_bytes() if witness.exists() else b""
 
 
 def _note_effects(facts: Facts, content: bytes) -> None:

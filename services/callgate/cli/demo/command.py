@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,7 @@ from callgate.clock import Clock, SystemClock
 from callgate.events import ids, topics
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.events.codec import Undecodable, decode
-from callgate.events.turns import ActionReply, TurnCompleted, TurnOrigin, TurnRecorded
+from callgate.events.turns import TurnCompleted, TurnOrigin, TurnRecorded
 from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.settings import TelemetrySettings
@@ -97,18 +98,21 @@ async def _play(log: Log, clock: Clock, running: asyncio.Task[None]) -> None:
     voting = asyncio.create_task(_vote(log, clock))
     turns = [asyncio.create_task(_submit(client, log, clock, turn)) for turn in script.turns()]
     try:
-        async with asyncio.timeout(MOST_SECONDS):
-            waiting = asyncio.gather(*turns)
-            await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                running.result()
-    except TimeoutError:
-        click.echo(f"the demo did not come to rest within {MOST_SECONDS:.0f} s", err=True)
+        played = asyncio.create_task(_all_of(turns))
+        await asyncio.wait({played, running}, timeout=MOST_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+        if not played.done():
+            click.echo(f"the demo did not come to rest within {MOST_SECONDS:.0f} s", err=True)
     finally:
         for task in (showing, voting, *turns):
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+
+async def _all_of(turns: Sequence[asyncio.Task[None]]) -> None:
+    await asyncio.gather(*turns)
 
 
 async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn) -> None:
@@ -127,7 +131,7 @@ async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn)
     async for reply in client.replies(client.turn_key(event.origin)):
         if isinstance(reply, TurnCompleted):
             return
-        if isinstance(reply, ActionReply) and reply.status == "in_doubt":
+        if reply.status == "in_doubt":
             doubted.add(reply.action_id)
             if len(doubted) == turn.calls:
                 return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
@@ -27,6 +28,7 @@ from callgate.failures import BadInput, CallgateError
 from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.settings import ApprovalSettings, BighubSettings, ExecutorSettings, Secret, Settings
+from callgate.telemetry import logs
 
 Approvals = Literal["approve", "reject", "expire"]
 
@@ -71,19 +73,20 @@ class Play:
 @click.option("--attach", is_flag=True, help="Use services that run elsewhere on the same log.")
 @click.option("--report", type=click.Path(path_type=Path), help="Where to write the report.")
 @click.option("--json", "json_", is_flag=True, help="Print the report as JSON.")
-def play(  # noqa: PLR0913 - one parameter per option
+def play(  # noqa: PLR0913, PLR0917 - one parameter per option
     files: tuple[str, ...],
     address: str | None,
     name: str,
     policy: Path | None,
     approvals: str,
     concurrency: int,
-    timeout: float,  # noqa: ASYNC109 - an option
+    timeout: float,
     attach: bool,  # noqa: FBT001 - a flag
     report: Path | None,
     json_: bool,  # noqa: FBT001 - a flag
 ) -> None:
     """Play recorded runs (*.runs.jsonl, *.turns.jsonl) through the gate, and check what came of them."""
+    logs.configure("error" if json_ else "warning")
     if attach and address is None:
         raise BadInput("--attach", "needs a log to meet the services on", "Add --log")
     address = address or f"sqlite:///{Path(tempfile.mkdtemp(prefix='callgate-play-')) / 'play.db'}"
@@ -199,8 +202,7 @@ def _paths(asked: Play) -> dict[str, str]:
 
 
 async def _show_progress(player: Player, clock: Clock, *, quiet: bool) -> None:
-    terminal = click.get_text_stream("stderr")
-    if quiet or not terminal.isatty():
+    if quiet or not sys.stderr.isatty():
         return
     while True:
         settled, total = player.progress

@@ -17,6 +17,7 @@ from callgate.cli.play import corpora
 from callgate.events import ids
 from callgate.events.home import home
 from callgate.failures import BadInput
+from callgate.log.address import file_of
 from callgate.tools.toolbox import Arguments, Call, Tool, Toolbox
 
 TENANT = "play"
@@ -118,7 +119,7 @@ def toolbox() -> Toolbox:
 
 def log_file(address: str) -> Path:
     """The file of an embedded log's address; played effects lie beside it. Raises BadInput."""
-    prefix = "sqlite:///"
-    if not address.startswith(prefix) or len(address) == len(prefix):
+    path = file_of(address)
+    if path == ":memory:":
         raise BadInput("--log", f"{address!r} has no file", "A play needs an address like sqlite:///play.db")
-    return Path(address.removeprefix(prefix))
+    return Path(path)

@@ -1,0 +1,148 @@
+"""The engines that the log's contract holds for, each behind the same few handles. A new engine is one more entry."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from callgate.clock import Clock, SystemClock
+from callgate.events.topics import PROPOSED, TURNS
+from callgate.log.address import open_log
+from callgate.log.port import Group, Lease, Log, Outgoing, Position, Record
+from callgate.log.sqlite.engine import SqliteLog
+from callgate.log.sqlite.hostile import HostileGroup, HostileLog, Hostility
+from callgate.log.sqlite.membership import SqliteGroup
+
+IN, ALSO_IN, OUT = TURNS.name, PROPOSED.name, "replies"
+"""Two topics that the tests' groups read, and one that they write."""
+
+GROUP = "tested"
+
+UNKIND = ("gaps", "slow", "late", "twice")
+"""What the contract must bear everywhere; lost leases and unknown ends have tests of their own, where they are asked
+for."""
+
+
+@dataclass
+class Engine:
+    """One engine on one store, which may be opened several times."""
+
+    name: str
+    address: str
+    clock: Clock = field(default_factory=SystemClock)
+    hostile: bool = False
+    opened: list[Log] = field(default_factory=list)
+
+    @property
+    def durable(self) -> bool:
+        """Whether what was written is there when it is opened again."""
+        return "memory" not in self.address
+
+    async def open(self) -> Log:
+        """A handle on the store, as another process would have it; a store in memory has only one."""
+        if self.opened and not self.durable:
+            return self.opened[0]
+        unkind = Hostility(seed=len(self.opened), gaps=0.4, unknown=0, lost=0, slow=0.5, late=0.3)
+        log = await open_log(self.address, clock=self.clock, hostile=unkind if self.hostile else None)
+        self.opened.append(log)
+        return log
+
+    async def close(self) -> None:
+        """Close every handle."""
+        for log in self.opened:
+            await log.close()
+
+
+def engines(folder: Path) -> dict[str, Engine]:
+    """Every engine, on a store of its own."""
+    return {
+        "sqlite": Engine("sqlite", f"sqlite:///{folder}/log.db"),
+        "memory": Engine("memory", "sqlite://:memory:"),
+        "hostile": Engine("hostile", f"sqlite:///{folder}/hostile.db", hostile=True),
+    }
+
+
+ENGINES = ("sqlite", "memory", "hostile")
+
+
+def embedded(log: Log) -> SqliteLog:
+    """The engine itself, to plant faults in it and to have it maintained."""
+    inner = log._inner if isinstance(log, HostileLog) else log
+    assert isinstance(inner, SqliteLog)
+    return inner
+
+
+def silence(log: Log, group: Group) -> None:
+    """Make a member fall silent, as if its process had been stopped."""
+    inner = group._inner if isinstance(group, HostileGroup) else group
+    assert isinstance(inner, SqliteGroup)
+    embedded(log).left(inner)
+
+
+def sent(value: bytes, partition: int = 0, topic: str = IN, key: bytes | None = b"k") -> Outgoing:
+    """A record to be written."""
+    return Outgoing(topic, partition, key, value, (("ce_type", b"test"),))
+
+
+async def publish(log: Log, values: Iterable[bytes], partition: int = 0, topic: str = IN) -> list[Position]:
+    """Write some values, in one go."""
+    return await log.publish([sent(value, partition, topic) for value in values])
+
+
+async def take(lease: Lease, count: int, seconds: float = 10.0) -> list[Record]:
+    """The first `count` different records that a lease gives, in the order of their first delivery."""
+    found: dict[tuple[str, int], Record] = {}
+    async with asyncio.timeout(seconds):
+        while len(found) < count:
+            for record in await lease.fetch(count, 0.05):
+                found.setdefault((record.topic, record.offset), record)
+    return list(found.values())
+
+
+async def nothing_more(lease: Lease, known: Iterable[Record] = ()) -> bool:
+    """Whether a lease gives nothing but what is known, as far as a few fetches can tell."""
+    seen = {(record.topic, record.offset) for record in known}
+    got = [record for _ in range(8) for record in await lease.fetch(100, 0.01)]
+    return all((record.topic, record.offset) in seen for record in got)
+
+
+async def all_leases(group: Group, count: int, seconds: float = 10.0) -> list[Lease]:
+    """So many leases, claimed one after the other."""
+    leases: list[Lease] = []
+    async with asyncio.timeout(seconds):
+        while len(leases) < count:
+            lease = await group.claim(0.2)
+            if lease is not None:
+                leases.append(lease)
+    return leases
+
+
+async def lease_of(log: Log, number: int, group: str = GROUP, topics: tuple[str, ...] = (IN, ALSO_IN)) -> Lease:
+    """One lease of the only member of a group."""
+    joined = await log.join(group, topics)
+    leases = await all_leases(joined, log.partitions)
+    return next(lease for lease in leases if lease.number == number)
+
+
+async def values(log: Log, topic: str, partition: int = 0, start: int = 0) -> list[bytes | None]:
+    """What a scan shows."""
+    return [record.value async for record in log.scan(topic, partition, start)]
+
+
+async def table(log: Log, group: str = GROUP) -> dict[tuple[int, str], bytes]:
+    """A group's committed tables."""
+    return {(number, key): value async for number, key, value in log.tables(group)}
+
+
+async def first(records: AsyncIterator[Record], count: int, seconds: float = 10.0) -> list[Record]:
+    """The first different records of a follower, which is closed then."""
+    found: dict[tuple[int, int], Record] = {}
+    async with asyncio.timeout(seconds):
+        async for record in records:
+            found.setdefault((record.partition, record.offset), record)
+            if len(found) == count:
+                break
+    await records.aclose()  # type: ignore[attr-defined]
+    return list(found.values())
