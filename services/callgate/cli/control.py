@@ -88,11 +88,10 @@ def _switching(kind: Literal["stop", "hold"], what: str) -> click.Command:
 
         async def work(log: Log, clock: Clock) -> tuple[int, list[WorkerReported]]:
             epoch = await _publish(log, clock, kind, scope, reason, active=True)
-            return epoch, await _unheard(log, clock, epoch, wait)
+            return epoch, await _heard(log, clock, epoch, wait)
 
         # A switch may be set before anything runs: the services will find it.
-        epoch, unheard = on_log(address, work, make=True)
-        _say(kind, scope, epoch, unheard, json_=json_)
+        _say(kind, scope, *on_log(address, work, make=True), json_=json_)
 
     return command
 
@@ -126,7 +125,7 @@ def lift(
         for kind in kinds:
             assert kind != "partitions"
             epoch = await _publish(log, clock, kind, scope, reason, active=False)
-        return (epoch, await _unheard(log, clock, epoch, wait)) if kinds else None
+        return (epoch, await _heard(log, clock, epoch, wait)) if kinds else None
 
     lifted = on_log(address, work)
     if lifted is None:
@@ -217,26 +216,29 @@ async def _fleet(log: Log, now: float) -> list[WorkerReported]:
     return sorted(living, key=lambda each: (each.service, each.member))
 
 
-async def _unheard(log: Log, clock: Clock, epoch: int, wait: float) -> list[WorkerReported]:
-    """The living workers that have not said within `wait` seconds that they have applied the epoch."""
+async def _heard(log: Log, clock: Clock, epoch: int, wait: float) -> list[WorkerReported]:
+    """The living workers once all of them have said that they have applied the epoch, or after `wait` seconds."""
     until = clock.monotonic() + wait
     while True:
-        unheard = [each for each in await _fleet(log, clock.now()) if each.epoch < epoch]
-        if not unheard or clock.monotonic() >= until:
-            return unheard
+        fleet = await _fleet(log, clock.now())
+        if all(each.epoch >= epoch for each in fleet) or clock.monotonic() >= until:
+            return fleet
         await clock.sleep(_LOOK_SECONDS)
 
 
-def _say(done: str, scope: Scope, epoch: int, unheard: list[WorkerReported], *, json_: bool) -> None:
+def _say(done: str, scope: Scope, epoch: int, fleet: list[WorkerReported], *, json_: bool) -> None:
+    unheard = [each for each in fleet if each.epoch < epoch]
     if json_:
         missing = [f"{each.service}/{each.member}" for each in unheard]
-        as_json({"done": done, "scope": scope.words(), "epoch": epoch, "unheard": missing})
+        as_json({"done": done, "scope": scope.words(), "epoch": epoch, "workers": len(fleet), "unheard": missing})
     else:
         click.echo(f"{done}: {visible(scope.words())}, epoch {epoch}")
         for each in unheard:
             click.echo(f"{each.service} {each.member} has not applied it yet (epoch {each.epoch})", err=True)
-        if not unheard:
-            click.echo("Every worker that is heard of has applied it.")
+        if not fleet:
+            click.echo("No worker is heard of; whoever starts will find it.")
+        elif not unheard:
+            click.echo(f"All {len(fleet)} workers have applied it.")
     raise SystemExit(3 if unheard else 0)
 
 

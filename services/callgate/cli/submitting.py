@@ -95,8 +95,8 @@ async def _completed(client: Client, key: str, timeout: float, *, quiet: bool) -
 
 
 def _waiting(reply: ActionReply) -> str:
-    if reply.status == "approval_required" and reply.approval_id is not None:
-        return f"{reply.tool}: a person is asked; `callgate approvals approve {ids.short(reply.approval_id)}`"
+    if reply.status == "approval_required":
+        return f"{reply.tool}: a person is asked; see `callgate approvals list`"
     if reply.status == "in_doubt":
         return f"{reply.tool}: in doubt; it may have had its effect, and its turn stays open"
     return f"{reply.tool}: {reply.status}"
