@@ -12,9 +12,7 @@ import hashlib
 import orjson
 
 
-def digest(
-    *, tenant: str, agent: str, tool: str, tool_version: str, target: str, arguments: object
-) -> str:
+def digest(*, tenant: str, agent: str, tool: str, tool_version: str, target: str, arguments: object) -> str:
     """64 hexadecimal digits. `arguments` is decoded JSON, or the raw text where it could not be decoded."""
     return canonical_digest(
         {

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import structlog
 
 from callgate.events.codec import TooLarge, Undecodable
+from callgate.events.topics import BY_NAME
 from callgate.failures import PermanentFailure
 from callgate.log.port import LeaseLost
 from callgate.worker.committer import Entry
@@ -124,13 +126,13 @@ class Attempts:
         if isinstance(decision, GiveUp):
             _log.warning("given up", reason=decision.reason, **_where(work), exc_info=_defect(failure))
             if work.timer is None:
-                return await self._bury(work, decision.reason)
+                return await self._bury(work, decision.reason, braked=not _outsiders(work, failure))
             # A timer has no record that could be sent again, so it is never given up: a mended handler will serve it.
             decision = Park(self._shop.settings.park_seconds)
         return self._wait(work, decision)
 
-    async def _bury(self, work: Work, reason: str) -> tuple[Outcome, Label]:
-        refusal = self._shop.brake.refusal()
+    async def _bury(self, work: Work, reason: str, *, braked: bool) -> tuple[Outcome, Label]:
+        refusal = self._shop.brake.refusal() if braked else None
         if refusal is not None:
             return Braked(refusal), "braked"
         effects = Effects()
@@ -146,7 +148,8 @@ class Attempts:
             self._metrics.failed(type(failure).__name__)
             _log.error("could not be given up properly", **_where(work), exc_info=failure)
             return self._wait(work, Park(self._shop.settings.park_seconds))
-        self._shop.brake.buried()
+        if braked:
+            self._shop.brake.buried()
         return Done(), "dead"
 
     def _wait(self, work: Work, decision: Again | Park) -> tuple[Outcome, Label]:
@@ -171,6 +174,13 @@ class _OwnCancellation(RuntimeError):  # noqa: N818 - named for what happened
 def _cancelling() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _outsiders(work: Work, failure: Exception) -> bool:
+    """Whether the failure is the doing of whoever writes to an entrance: junk must not be able to stop a service."""
+    topic = BY_NAME.get(work.record.topic) if work.record is not None else None
+    theirs = isinstance(failure, Undecodable | msgspec.ValidationError | PermanentFailure)
+    return topic is not None and topic.entrance and theirs
 
 
 def _where(work: Work) -> dict[str, object]:

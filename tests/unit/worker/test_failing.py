@@ -234,13 +234,26 @@ async def test_the_brake_stops_the_service_and_loses_nothing() -> None:
     bench = Bench().tune(brake_run=3)
     names = [f"bad {number}" for number in range(10)]
     for name in names:
-        bench.script.steps[name] = failing(100, PermanentFailure("no"))
+        bench.script.steps[name] = failing(100, RuntimeError("a defect"))
     bench.see(*names)
     with pytest.raises(BrakeTripped, match="2 dead letters one after another"):
         async with bench.working():
             await settle()
     assert len(letters(bench)) == 2
     assert bench.log.positions[INPUT, 0] == Progress(2)
+
+
+async def test_junk_at_an_entrance_can_not_pull_the_brake() -> None:
+    """What outsiders write wrongly becomes dead letters, however much of it there is; the service goes on."""
+    bench = Bench().tune(brake_run=3)
+    names = [f"junk {number}" for number in range(10)]
+    for name in names:
+        bench.script.steps[name] = failing(100, PermanentFailure("no"))
+    bench.see(*names, "good")
+    async with bench.working():
+        await settle()
+    assert len(letters(bench)) == 10
+    assert "good" in bench.said()
 
 
 async def test_handlers_can_not_write_the_worker_s_own_keys() -> None:
