@@ -1,0 +1,226 @@
+"""The whole gate in one process: every service, the sandbox, tools that leave a mark, and people who answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from callgate.cli.hosting import SERVICES, hosted
+from callgate.client.client import Client
+from callgate.clock import SystemClock
+from callgate.events import topics
+from callgate.events.actions import ActionFinished, ActionInDoubt, ActionProposed
+from callgate.events.approvals import ApprovalRequested, ApprovalVoted
+from callgate.events.codec import decode
+from callgate.events.event import Event
+from callgate.events.turns import TurnCompleted, TurnOrigin
+from callgate.log.address import open_log
+from callgate.log.port import Log
+from callgate.log.sqlite.hostile import Hostility
+from callgate.sandbox.policy import parse_policy
+from callgate.sandbox.service import Sandbox
+from callgate.settings import ApprovalSettings, BighubSettings, ExecutorSettings, Secret, Settings, WorkerSettings
+from callgate.tools.toolbox import Call, Toolbox
+
+DEADLINE_SECONDS = 2.0
+POLICY = """
+[default]
+decision = "allow"
+
+[[rule]]
+action = "drop"
+decision = "block"
+
+[[rule]]
+action = ["pay", "grant", "credit"]
+decision = "review"
+
+[[rule]]
+action = "close"
+decision = "needs_context"
+
+[[rule]]
+action = "restart"
+decision = "constrain"
+constraints = { max_percentage = 10 }
+"""
+ANSWERS: Mapping[str, Literal["approve", "reject"]] = {"pay": "approve", "transfer": "approve", "grant": "reject"}
+"""What people say, by tool; nobody answers for `credit`."""
+
+
+@dataclass(slots=True)
+class Marks:
+    """What the tools did."""
+
+    effects: Counter[str] = field(default_factory=Counter)
+    """Starts by action id."""
+    running: int = 0
+    most_running: int = 0
+    """The most `together` calls that ran at once."""
+    constraints: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def toolbox_of(marks: Marks) -> Toolbox:
+    """A tool for every end."""
+    box = Toolbox()
+
+    def plain(name: str, **options: Any) -> None:
+        def function(n: int, *, call: Call) -> int:
+            marks.effects[call.action_id] += 1
+            return n
+
+        box.tool(function, name=name, **options)
+
+    for name in ("act", "drop", "pay", "grant", "credit", "close", "transfer"):
+        plain(name)
+    plain("refund", effect_key_from_args=lambda arguments: f"refund:{arguments['n']}")
+
+    @box.tool(honours=("max_percentage",))
+    def restart(n: int, *, call: Call) -> int:
+        marks.effects[call.action_id] += 1
+        marks.constraints.append(call.constraints)
+        return n
+
+    @box.tool
+    def fail(n: int, *, call: Call) -> int:
+        marks.effects[call.action_id] += 1
+        message = f"no {n} here"
+        raise LookupError(message)
+
+    @box.tool(timeout_seconds=0.3)
+    async def hang(n: int, *, call: Call) -> int:
+        marks.effects[call.action_id] += 1
+        await asyncio.sleep(60)
+        return n
+
+    @box.tool(parallel=True)
+    async def together(n: int, *, call: Call) -> int:
+        marks.effects[call.action_id] += 1
+        marks.running += 1
+        marks.most_running = max(marks.most_running, marks.running)
+        try:
+            await asyncio.sleep(0.3)
+        finally:
+            marks.running -= 1
+        return n
+
+    return box
+
+
+def message(*calls: tuple[str, Any]) -> dict[str, Any]:
+    """An assistant message with these calls; arguments that are a text are sent as they are."""
+    made = [
+        {
+            "id": f"c{position}",
+            "type": "function",
+            "function": {
+                "name": name,
+                "arguments": given if isinstance(given, str) else orjson.dumps(given).decode(),
+            },
+        }
+        for position, (name, given) in enumerate(calls)
+    ]
+    return {"role": "assistant", "content": None, "tool_calls": made}
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A running gate."""
+
+    log: Log
+    client: Client
+    sandbox: Sandbox
+    marks: Marks
+
+    async def submit(self, session: str, *calls: tuple[str, Any], turn: str = "1") -> str:
+        """Submit a turn of these calls; returns its key."""
+        origin = TurnOrigin(tenant="acme", session=session, turn=turn, agent="agent")
+        return await self.client.record(origin, message(*calls))
+
+    async def completed(self, key: str, seconds: float = 30.0) -> TurnCompleted:
+        """The turn's end, which must come."""
+        completed = await self.client.wait(key, seconds)
+        assert completed is not None, f"{key} has not ended; {await self.ends(key)}"
+        return completed
+
+    async def statuses(self, key: str, seconds: float = 30.0) -> list[str]:
+        """How the turn's calls ended, in their order, as the agent is told."""
+        execution = orjson.loads(bytes((await self.completed(key, seconds)).execution))
+        return [event["status"] for event in execution["events"]]
+
+    async def events(self, topic: topics.Topic) -> list[Event]:
+        """Everything on a topic."""
+        return [
+            decode(record.value, record.headers).event
+            for partition in range(self.log.partitions)
+            async for record in self.log.scan(topic.name, partition)
+        ]
+
+    async def actions(self, key: str) -> list[ActionProposed]:
+        """The actions of a turn, in their order, each once."""
+        proposed = {
+            event.ref.id: event
+            for event in await self.events(topics.PROPOSED)
+            if isinstance(event, ActionProposed) and event.ref.turn_key == key
+        }
+        return sorted(proposed.values(), key=lambda action: action.ref.position)
+
+    async def ends(self, key: str) -> list[tuple[int, str]]:
+        """Every end and doubt of a turn's actions that stands on the log."""
+        found = [
+            (event.action.ref.position, event.status if isinstance(event, ActionFinished) else "in_doubt")
+            for event in await self.events(topics.FINISHED)
+            if isinstance(event, ActionFinished | ActionInDoubt) and event.action.ref.turn_key == key
+        ]
+        return sorted(found)
+
+
+@asynccontextmanager
+async def whole(
+    path: Path, *, seed: int | None = None, services: Sequence[Any] = SERVICES, policy: str = POLICY
+) -> AsyncIterator[Whole]:
+    """All services on a fresh log, hostile where a seed is given, with people who answer by `ANSWERS`."""
+    clock, marks = SystemClock(), Marks()
+    async with AsyncExitStack() as stack:
+        sandbox = await stack.enter_async_context(Sandbox(policy=parse_policy(policy)))
+        hostile = None if seed is None else Hostility(seed=seed)
+        log = await open_log(f"sqlite:///{path}", clock=clock, hostile=hostile)
+        stack.push_async_callback(log.close)
+        settings = Settings(
+            bighub=BighubSettings(url=sandbox.url, key=Secret("any")),
+            executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
+            approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
+            worker=WorkerSettings(retry_first_seconds=0.05, park_seconds=0.5, drain_seconds=5),
+        )
+        gate = Whole(log, Client(log, clock), sandbox, marks)
+        await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
+        people = asyncio.create_task(_answer(gate))
+        try:
+            yield gate
+        finally:
+            people.cancel()
+            with suppress(asyncio.CancelledError):
+                await people
+
+
+async def _answer(gate: Whole) -> None:
+    follow = gate.log.follow(topics.BALLOTS.name, range(gate.log.partitions), {})
+    async with aclosing(follow) as records:  # type: ignore[type-var]
+        async for record in records:
+            event = decode(record.value, record.headers).event
+            if isinstance(event, ApprovalRequested) and (answer := ANSWERS.get(event.action.ref.tool)):
+                vote = ApprovalVoted(
+                    vote_id=f"v-{event.approval_id}",
+                    approval_id=event.approval_id,
+                    digest=event.action.ref.digest,
+                    answer=answer,
+                    approver="mia",
+                )
+                await gate.client.vote(vote)
