@@ -48,6 +48,8 @@ class EvaluationHandler:
         self._settings = settings
         self._switches = switches
         self._metrics = metrics
+        # Until when an action waited for something else than an unreachable BIGHUB, which must not count as outage.
+        self._excused: dict[str, float] = {}
 
     def lane(self, event: Event, record: Record) -> str:
         """The action: a model's parallel calls are decided in parallel."""
@@ -88,6 +90,7 @@ class EvaluationHandler:
         if (reason := switches.stopped(subject)) is not None:
             return deciding.stopped(reason, now)
         if (reason := switches.held(subject)) is not None:
+            self._excused[action.identity()] = now
             raise TemporaryFailure(f"held: {reason}")
         return await self._ask(action, context)
 
@@ -97,10 +100,12 @@ class EvaluationHandler:
             answer = await self._bighub.evaluate(asking.question(action))
         except Unauthorized:
             self._metrics.bighub_answered("evaluate", "unauthorized", context.clock.monotonic() - began)
+            self._excused[action.identity()] = context.clock.now()
             raise
         except TemporaryFailure as failure:
             self._metrics.bighub_answered("evaluate", "temporary", context.clock.monotonic() - began)
-            waited = context.clock.now() - context.first_tried
+            since = max(context.first_tried, self._excused.get(action.identity(), 0.0))
+            waited = context.clock.now() - since
             if waited < self._settings.bighub.evaluator_seconds:
                 raise
             reason = f"BIGHUB could not be asked for {waited:.0f} s: {failure.reason}"
@@ -121,6 +126,7 @@ class EvaluationHandler:
 
     def _decided(self, action: ActionProposed, decision: Decision, context: Context) -> Effects:
         ref = action.ref
+        self._excused.pop(action.identity(), None)
         self._metrics.decided(decision.verdict, ref.tool, action.domain, ref.tenant)
         publish = [Publish(ActionDecided(action=action, decision=decision))]
         if decision.verdict == "review":
