@@ -58,6 +58,9 @@ async def _refusing(request: web.Request, handler: Handler) -> web.StreamRespons
     except web.HTTPException as error:
         code = (error.reason or "error").lower().replace(" ", "_")
         return refusal(Refused(error.status, code, f"{request.method} {request.path}: {error.reason}"), error_id)
+    except ConnectionResetError:
+        # The client is gone, which is its right: aiohttp would report a defect of ours.
+        return refusal(Refused(400, "client_gone", "the client went away before its request was read"), error_id)
     except sqlite3.Error as error:
         # Not remembered is not decided: the client may ask again.
         return refusal(Refused(503, "state_unavailable", f"the state file fails: {error}"), error_id)
