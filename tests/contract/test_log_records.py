@@ -202,10 +202,3 @@ async def test_a_tombstone_is_seen_and_later_forgotten(engine: Engine) -> None:
     clock.ahead = 8 * DAY
     await embedded(log).maintain()
     assert [(r.key, r.value) async for r in log.scan("control", 0)] == [(b"b", b"1")]
-
-
-async def test_n_stays_what_it_was_when_the_log_was_made(engine: Engine) -> None:
-    """The number of partitions is the store's own; who opens it later with another number gets the first one."""
-    log = await engine.open()
-    assert log.partitions == 4
-    assert (await engine.open()).partitions == 4

@@ -219,6 +219,7 @@ class HostileLease:
         await self._inner.release()
 
     async def _perhaps_lose(self) -> None:
+        self._inner.closing_within()  # an ended lease has nothing more to play with
         if self._hostility.strikes(self._hostility.lost):
             await self._inner.release()
             raise LeaseLost("the hostile log has taken the lease away")

@@ -132,10 +132,13 @@ class SqliteLease:
         for index in range(len(topics)):
             topic = topics[(index + self._turn) % len(topics)]
             start, end = self._at[topic], self._log.end(topic, self.number)
-            while len(found) < limit and start < end:
+            fresh: list[Record] = []
+            # One page with something in it: the rest is for the next fetch, which bounds what one of them holds.
+            while start < end and not fresh and len(found) < limit:
                 page = await self._log.read(topic, self.number, start, end, limit - len(found))
-                found.extend(record for record in page.records if not self._done(record))
+                fresh = [record for record in page.records if not self._done(record)]
                 start = at[topic] = page.after
+            found.extend(fresh)
         # Only now, in one step: a caller that gave up meanwhile has not been given anything.
         self._check()
         self._at.update(at)

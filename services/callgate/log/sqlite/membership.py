@@ -63,6 +63,7 @@ class SqliteGroup:
             if left <= 0:
                 return None
             await self._stir_or(left)
+        await clock.sleep(0)  # a caller that goes on asking after it has left must not stop the loop
         return None
 
     async def leave(self) -> None:
