@@ -29,6 +29,10 @@ PLAYS = [
 ]
 
 
+HOSTILE = [play for play in PLAYS if play.id in {"tau-runs", "toolalpaca", "agentdojo-injections"}]
+"""Enough to be unkind to; `make test` is to stay short."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(not CORPORA.is_dir(), reason="the recorded corpora are not here: set CALLGATE_CORPORA")
@@ -45,3 +49,15 @@ def test_a_corpus_plays_with_the_known_ends(
     assert found["violations"] == []
     assert found["by_status"] == expected
     assert found["actions"] == sum(expected.values())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(not CORPORA.is_dir(), reason="the recorded corpora are not here: set CALLGATE_CORPORA")
+@pytest.mark.parametrize(("files", "options", "expected"), HOSTILE)
+def test_a_corpus_plays_with_the_known_ends_on_an_unkind_log(
+    files: list[str], options: list[str], expected: dict[str, int], tmp_path: Path
+) -> None:
+    """Lost leases, unknown commits and repeats change no end: the process that ran a tool knows how it ended."""
+    log = f"sqlite:///{tmp_path / 'play.db'}?hostile=11"
+    test_a_corpus_plays_with_the_known_ends(files, [*options, "--log", log], expected, tmp_path)

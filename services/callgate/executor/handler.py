@@ -23,7 +23,6 @@ from callgate.executor import ending, gate, order
 from callgate.executor.claim import Standing
 from callgate.executor.ending import Place
 from callgate.executor.runner import Runner
-from callgate.failures import TemporaryFailure
 from callgate.log.port import Record
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, Effects, Publish
@@ -57,7 +56,7 @@ class ExecutionHandler:
         place = _place(decided.action, context.delivered)
         standing = load(context.table.get(place.key))
         if not self._is_news(decided, standing):
-            return NOTHING
+            return self._runner.recalled(standing, place, context) or NOTHING
         if place.home:
             return self._at_home(decided, place, standing, context)
         return self._at_effect(decided, place, standing, context)
@@ -120,13 +119,13 @@ class ExecutionHandler:
                 put = {place.key: ending.keep(_waiting(decided, "order"))}
                 return Effects(put={**put, mark: order.QUEUED + b"/" + place.key.encode()})
             return self._runner.claim(decided, place, standing, context)
-        return self._turned_away(decided, place, passage, context)
+        return self._runner.turned_away(decided, place, passage, context)
 
     def _at_effect(self, decided: ActionDecided, place: Place, standing: Standing | None, context: Context) -> Effects:
         action = decided.action
         passage = self._runner.passage(decided, context)
         if not isinstance(passage, gate.Go):
-            return self._turned_away(decided, place, passage, context)
+            return self._runner.turned_away(decided, place, passage, context)
         key = f"{_EFFECT}{fingerprint(action.ref.tenant, action.effect_key or '')}"
         owner = context.table.get(key)
         if owner is not None and owner.decode() != place.key:
@@ -135,18 +134,6 @@ class ExecutionHandler:
                 return self._runner.ended_by_gate(decided, place, gate.End("not_executed", taken), context)
         claimed = self._runner.claim(decided, place, standing, context)
         return replace(claimed, put={**claimed.put, key: place.key.encode()})
-
-    def _turned_away(self, decided: ActionDecided, place: Place, passage: gate.Passage, context: Context) -> Effects:
-        match passage:
-            case gate.Wait():
-                raise TemporaryFailure(passage.reason)
-            case gate.Again():
-                return ending.back(decided, place, passage.reason)
-            case gate.End():
-                return self._runner.ended_by_gate(decided, place, passage, context)
-            case gate.Go():
-                message = "what may go is not turned away"
-                raise ValueError(message)
 
     def _sent_on(self, decided: ActionDecided, place: Place, context: Context) -> Effects:
         passing = ending.passed(decided.action, place, context.table, context.clock.now())
@@ -169,7 +156,7 @@ class ExecutionHandler:
             place = Place.at_home(standing.decided.action)
             if isinstance(passage, gate.Go):
                 return self._runner.claim(standing.decided, place, standing, context)
-            return self._turned_away(standing.decided, place, passage, context)
+            return self._runner.turned_away(standing.decided, place, passage, context)
         return NOTHING
 
 

@@ -6,6 +6,7 @@ settles it: by another start where the tool says that this is harmless, by its p
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,10 +16,12 @@ import structlog
 
 from callgate.control.scopes import Subject, Switches
 from callgate.events.actions import ActionDecided
+from callgate.events.states import State
 from callgate.executor import claim as claims
 from callgate.executor import ending, gate, order, running
 from callgate.executor.claim import Standing
 from callgate.executor.ending import Place
+from callgate.executor.memory import Memory
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 from callgate.settings import ExecutorSettings
@@ -26,6 +29,9 @@ from callgate.telemetry.metrics import Metrics
 from callgate.tools.tool import Call
 from callgate.tools.toolbox import Entry, Toolbox
 from callgate.worker.effects import Context, Effects, Timer
+
+AGAIN_SECONDS = 1.0
+"""How long a claim is left alone whose tool is still running here."""
 
 PROBE_AGAIN_SECONDS = 60.0
 """How long a probe that could not tell is left alone."""
@@ -44,6 +50,8 @@ class Runner:
         self._settings = settings
         self._switches = switches
         self._metrics = metrics
+        self._memory = Memory()
+        self._tools: set[asyncio.Task[running.Result]] = set()
 
     def passage(self, decided: ActionDecided, context: Context) -> gate.Passage:
         """What the gate says now."""
@@ -74,6 +82,8 @@ class Runner:
             epoch=context.epoch,
         )
         assert claimed.horizon is not None
+        assert claimed.token is not None
+        self._memory.claimed(claimed.token)
         # What keeps no order holds up nothing from here on; the others do until they have ended.
         free = order.is_free(decided.action)
         passing = ending.passed(decided.action, place, context.table, context.clock.now()) if free else Effects()
@@ -89,6 +99,9 @@ class Runner:
         now = context.clock.now()
         if decided is None or standing.horizon is None or now < standing.horizon:
             return Effects()
+        known = self._recollected(standing, place, context)
+        if known is not None:
+            return known
         entry = self._entry(decided)
         probes = entry is not None and entry.tool.probe is not None
         way = claims.settlement(decided.action.effect, standing.runs, self._settings.attempts, probes=probes)
@@ -113,6 +126,47 @@ class Runner:
         reason = "its worker went away between the claim and the end"
         return self._doubted(standing, place, context, reason, standing.horizon, None, again)
 
+    def recalled(self, standing: Standing | None, place: Place, context: Context) -> Effects | None:
+        """The end of a claim whose tool has come back to this very process, where nothing of it could be committed."""
+        if standing is None or standing.state is not State.CLAIMED or standing.decided is None:
+            return None
+        known = self._memory.recall(standing.token)
+        if known is None or known.started_at is None or not isinstance(known.result, running.Returned | running.Raised):
+            return None
+        return self._ended(standing.decided, place, standing, known.started_at, known.result, context)
+
+    def turned_away(self, decided: ActionDecided, place: Place, passage: gate.Passage, context: Context) -> Effects:
+        """What becomes of an action that the gate does not let pass. Raises TemporaryFailure where it has to wait."""
+        match passage:
+            case gate.Wait():
+                raise TemporaryFailure(passage.reason)
+            case gate.Again():
+                return ending.back(decided, place, passage.reason)
+            case gate.End():
+                return self.ended_by_gate(decided, place, passage, context)
+            case gate.Go():
+                message = "what may go is not turned away"
+                raise ValueError(message)
+
+    def _recollected(self, standing: Standing, place: Place, context: Context) -> Effects | None:
+        """What this process itself knows of a claim past its horizon, if it is one of its own."""
+        decided, known = standing.decided, self._memory.recall(standing.token)
+        if known is None or decided is None:
+            return None
+        if known.started_at is not None:
+            ended = self.recalled(standing, place, context)
+            if ended is None and known.result is None:
+                # Its tool is bounded by its time-out, so this is a matter of moments.
+                later = Timer(f"{ending.HORIZON}{place.key}", place.lane, context.clock.now() + AGAIN_SECONDS)
+                return Effects(timers=(later,))
+            return ended
+        # Past its horizon nobody can start it any more: the claim is withdrawn as if it had never been made.
+        passage = self.passage(decided, context)
+        if isinstance(passage, gate.Go):
+            unused = msgspec.structs.replace(standing, runs=standing.runs - 1)
+            return self.claim(decided, place, unused, context)
+        return self.turned_away(decided, place, passage, context)
+
     async def _start(self, decided: ActionDecided, place: Place, claimed: Standing, context: Context) -> Effects:
         """The stage after the claim: the last look, then the tool."""
         entry = self._entry(decided)
@@ -134,9 +188,29 @@ class Runner:
         started = context.clock.now()
         decision = decided.decision
         self._metrics.started(started - decided.action.proposed_at - decision.bighub_seconds - decision.waited_seconds)
-        result = await running.run(entry.tool, _call(decided), _arguments(decided), self._settings.output_bytes)
+        result = await self._run(entry, decided, claimed, started)
         self._metrics.tool_ran(decided.action.ref.tool, context.clock.now() - started)
         return self._ended(decided, place, claimed, started, result, context)
+
+    async def _run(self, entry: Entry, decided: ActionDecided, claimed: Standing, started: float) -> running.Result:
+        """Run the tool. It goes on when the lease is lost meanwhile: cut off, nobody would know how far it had come."""
+        token = claimed.token
+        assert token is not None
+        self._memory.started(token, started)
+        task = asyncio.create_task(
+            running.run(entry.tool, _call(decided), _arguments(decided), self._settings.output_bytes)
+        )
+
+        def came_back(done: asyncio.Task[running.Result]) -> None:
+            self._tools.discard(done)
+            if not done.cancelled() and not isinstance(done.result(), running.TimedOut):
+                self._memory.ended(token, done.result())
+            elif not done.cancelled():
+                self._memory.forget(token)
+
+        self._tools.add(task)
+        task.add_done_callback(came_back)
+        return await asyncio.shield(task)
 
     def _ended(
         self,

@@ -235,6 +235,62 @@ async def test_a_verifiable_tool_is_probed_after_a_crash(found: Any, status: Any
     assert len(on.doubts()) == doubts
 
 
+async def test_a_process_that_lost_its_lease_knows_how_its_own_tool_ended() -> None:
+    """Where the claim comes back to the process that ran the tool, it ends with what the tool said, without a start."""
+    on = bench()
+
+    def lose(stage: int) -> None:
+        if stage == 1:
+            raise LeaseLost("taken away while the tool ran")
+
+    on.before_stage = lose
+    with pytest.raises(LeaseLost):
+        await on.deliver(on.decided(on.proposed()))
+    on.before_stage = lambda _: None
+    await on.deliver(on.decided(on.proposed()))
+    assert on.statuses() == ["executed"]
+    assert not on.doubts()
+    assert sum(on.starts.values()) == 1
+
+
+async def test_a_claim_that_its_own_process_never_used_is_withdrawn_after_its_horizon() -> None:
+    """A worker that knows that its own token never started a tool may claim again; nobody else may know that."""
+    on = bench()
+    on.held = False
+    with pytest.raises(LeaseLost):
+        await on.deliver(on.decided(on.proposed()))
+    on.held = True
+    await on.deliver(on.decided(on.proposed()))
+    assert not on.published
+    await on.clock.advance(37.0)
+    await on.fire_due()
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
+
+
+async def test_a_tool_goes_on_when_its_lease_is_lost() -> None:
+    """A running tool is not cut off: it comes to its own end, and its process knows it."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        begun.set()
+        await gate.wait()
+        return "done"
+
+    on = bench(behave=wait)
+    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
+    await begun.wait()
+    delivered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivered
+    gate.set()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    await on.deliver(on.decided(on.proposed()))
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
+
+
 async def test_a_time_out_is_in_doubt_not_failed() -> None:
     """A tool that does not answer in time may have had its effect."""
 
