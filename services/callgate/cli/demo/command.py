@@ -18,7 +18,7 @@ import msgspec
 from callgate.cli.checker.facts import Facts, gather
 from callgate.cli.checker.judge import Expected, judge
 from callgate.cli.demo import script
-from callgate.cli.demo.live import show
+from callgate.cli.demo.live import Live
 from callgate.cli.demo.tools import demo_toolbox
 from callgate.cli.hosting import SERVICES, hosted
 from callgate.cli.play import recorded
@@ -94,7 +94,7 @@ async def run_demo(report: Path | None) -> Report:
 
 async def _play(log: Log, clock: Clock, running: asyncio.Task[None]) -> None:
     client = Client(log, clock, source="callgate-demo")
-    showing = asyncio.create_task(show(log))
+    showing = asyncio.create_task(Live(log, clock).run())
     voting = asyncio.create_task(_vote(log, clock))
     turns = [asyncio.create_task(_submit(client, log, clock, turn)) for turn in script.turns()]
     try:

@@ -7,6 +7,7 @@ import asyncio
 import click
 
 from callgate.cli.demo.script import turns
+from callgate.clock import Clock
 from callgate.events import topics
 from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt
 from callgate.events.approvals import ApprovalVoted
@@ -16,24 +17,45 @@ from callgate.log.port import Log
 
 _FOLLOWED = (topics.DECIDED, topics.FINISHED, topics.VOTES)
 
-
-async def show(log: Log) -> None:
-    """Print until cancelled."""
-    titles = {turn.session: turn.title for turn in turns()}
-    async with asyncio.TaskGroup() as group:
-        for topic in _FOLLOWED:
-            group.create_task(_follow(log, topic.name, titles))
+_HOLD_SECONDS = 0.15
+"""How long a line waits for earlier ones of other topics: what is read side by side is shown in the order of time."""
 
 
-async def _follow(log: Log, topic: str, titles: dict[str, str]) -> None:
-    async for record in log.follow(topic, range(log.partitions), {}):
+class Live:
+    """Follows what happens and prints it in order, until closed."""
+
+    def __init__(self, log: Log, clock: Clock) -> None:
+        self._log = log
+        self._clock = clock
+        self._titles = {turn.session: turn.title for turn in turns()}
+        self._lines: list[tuple[float, str]] = []
+
+    async def run(self) -> None:
+        """Print until cancelled; what is still held back then is printed at once."""
         try:
-            event = decode(record.value, record.headers).event
-        except Undecodable:
-            continue
-        line = _line(event, titles)
-        if line is not None:
-            click.echo(line)
+            async with asyncio.TaskGroup() as group:
+                for topic in _FOLLOWED:
+                    group.create_task(self._follow(topic.name))
+                while True:
+                    await self._clock.sleep(_HOLD_SECONDS)
+                    self._print(self._clock.now() - _HOLD_SECONDS)
+        finally:
+            self._print(float("inf"))
+
+    async def _follow(self, topic: str) -> None:
+        async for record in self._log.follow(topic, range(self._log.partitions), {}):
+            try:
+                envelope = decode(record.value, record.headers)
+            except Undecodable:
+                continue
+            line = _line(envelope.event, self._titles)
+            if line is not None:
+                self._lines.append((envelope.time, line))
+
+    def _print(self, before: float) -> None:
+        self._lines.sort(key=lambda line: line[0])
+        while self._lines and self._lines[0][0] <= before:
+            click.echo(self._lines.pop(0)[1])
 
 
 def _line(event: Event, titles: dict[str, str]) -> str | None:
