@@ -53,7 +53,9 @@ def judge(facts: Facts, expected: Mapping[str, Expected]) -> list[Violation]:
             found.append(Violation("P6", approval, f"the approval was resolved {count} times"))
     for identifier in sorted(set(facts.actions) | set(expected)):
         action = facts.actions.get(identifier, ActionFacts())
-        found.extend(Violation(promise, identifier, detail) for promise, detail in _of_action(action))
+        if identifier in facts.actions:
+            found.extend(Violation(promise, identifier, detail) for promise, detail in _of_action(action))
+            found.extend(Violation("P1", identifier, detail) for detail in _of_custody(facts, identifier, action))
         if identifier in expected:
             told = expected[identifier]
             found.extend(Violation(promise, identifier, text) for promise, text in _of_call(facts, action, told))
@@ -77,6 +79,19 @@ def _of_action(action: ActionFacts) -> Iterator[tuple[str, str]]:
         return
     yield from _of_effects(action)
     yield from _of_start(action)
+
+
+def _of_custody(facts: Facts, identifier: str, action: ActionFacts) -> Iterator[str]:
+    """What a service says that it is done with has a mark on the log, or lies with it; else it is lost."""
+    decided = set(action.decided)
+    for taken, revision, attempt in facts.taken_proposals:
+        if taken == identifier and (revision, attempt) not in decided:
+            yield f"lost: revision {revision}, attempt {attempt} was taken by the evaluator, and nothing came of it"
+    if identifier in facts.taken_decisions and not action.ends and not action.doubts:
+        last = max((event.ref.attempt for event in action.proposed), default=0)
+        if all(attempt < last for _, attempt in action.decided):
+            return  # the last one was sent back, and waits to be evaluated
+        yield "lost: its decision was taken by the executor, and nothing came of it"
 
 
 def _of_effects(action: ActionFacts) -> Iterator[tuple[str, str]]:
@@ -106,6 +121,8 @@ def _of_start(action: ActionFacts) -> Iterator[tuple[str, str]]:
 
 def _of_call(facts: Facts, action: ActionFacts, told: Expected) -> Iterator[tuple[str, str]]:
     completions = facts.turns.get(told.turn_key, [])
+    if told.turn_key in facts.taken_turns and not action.proposed and not completions:
+        yield "P1", "lost: its turn was taken by the proposer, and nothing came of it"
     if completions and not action.ends:
         yield "P1", "its turn was completed, yet the action has no end"
     if told.output is None or not action.ends:
