@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.log_engines import GROUP, IN, OUT, lease_of, publish, sent, table, values
@@ -15,14 +17,12 @@ from callgate.log.address import open_log
 from callgate.log.port import CommitUnknown, Group, Lease, LeaseLost, Log, Progress, Unit
 from callgate.log.sqlite.hostile import Hostility
 
-KIND = {"gaps": 0.0, "unknown": 0.0, "lost": 0.0, "slow": 0.0, "late": 0.0, "twice": False}
+KIND = Hostility(seed=1, gaps=0, unknown=0, lost=0, slow=0, late=0, twice=False)
 
 
-async def opened(folder: Path, **unkind: float) -> Log:
+async def opened(folder: Path, **unkind: Any) -> Log:
     """A log that is unkind in some ways only."""
-    return await open_log(
-        f"sqlite:///{folder}/log.db", clock=SystemClock(), hostile=Hostility(seed=1, **(KIND | unkind))
-    )
+    return await open_log(f"sqlite:///{folder}/log.db", clock=SystemClock(), hostile=replace(KIND, **unkind))
 
 
 def test_a_seed_gives_the_same_unkindness_again() -> None:

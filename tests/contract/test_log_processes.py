@@ -102,7 +102,7 @@ async def test_a_stopped_process_finds_itself_fenced(log: Log, tmp_path: Path) -
     """A process that stood still for too long has lost its leases, learns it, and wrote nothing after that."""
     async with process(f"sqlite:///{tmp_path}/log.db", "hold") as other:
         held = [(await line(other)).split() for _ in range(4)]
-        other.send_signal(signal.SIGSTOP)
+        other.send_signal(signal.SIGUSR1)
         group = await log.join(GROUP, [IN])
         taken: list[Lease] = await all_leases(group, 4, seconds=8)
         before = {lease.number: await values(log, OUT, lease.number) for lease in taken}

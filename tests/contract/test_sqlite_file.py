@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from tests.support.log_engines import GROUP, IN, OUT, all_leases, embedded, leas
 from callgate.clock import ManualClock, SystemClock
 from callgate.failures import BadInput
 from callgate.log.address import open_log
-from callgate.log.port import CommitUnknown, LeaseLost, Log, LogUnavailable, Progress, Unit
+from callgate.log.port import CommitUnknown, LeaseLost, Log, LogUnavailable, Position, Progress, Unit
 from callgate.log.sqlite import engine, schema
+from callgate.log.sqlite.store import Write
 
 UNIT = Unit((sent(b"out", topic=OUT),), {"k": b"v"}, {IN: Progress(7)})
 
@@ -205,10 +206,15 @@ async def test_a_publish_of_unknown_end_says_so(log: Log) -> None:
 async def test_a_defect_is_not_taken_for_trouble(log: Log) -> None:
     """A mistake of the engine is raised as what it is, to whom it concerns, and is never retried as an outage."""
     inner = embedded(log)
+
+    def broken() -> list[Position]:
+        inner.store._connection.db.execute("INSERT INTO meta VALUES ('format', 9)")
+        return []
+
     with pytest.raises(sqlite3.OperationalError):
         await inner.call(lambda: inner.store._connection.db.execute("SELECT nonsense"))
     with pytest.raises(sqlite3.IntegrityError):
-        await inner.write(lambda: inner.store._connection.db.execute("INSERT INTO meta VALUES ('format', 9)") and [])
+        await inner.write(broken)
     await publish(log, [b"x"])
 
 
@@ -258,7 +264,12 @@ async def test_what_one_process_wants_written_at_once_shares_a_sync(log: Log, mo
     store = embedded(log).store
     sizes: list[int] = []
     write = store.write
-    monkeypatch.setattr(store, "write", lambda parts: (sizes.append(len(parts)), write(parts))[1])
+
+    def counted(parts: Sequence[Write]) -> list[list[Position] | Exception]:
+        sizes.append(len(parts))
+        return write(parts)
+
+    monkeypatch.setattr(store, "write", counted)
     await asyncio.gather(*(publish(log, [str(number).encode()]) for number in range(30)))
     assert sizes == [1, 29]
     assert await values(log, IN) == [str(number).encode() for number in range(30)]

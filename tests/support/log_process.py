@@ -6,13 +6,16 @@ Usage: python log_process.py ADDRESS (hold | publish WRITER COUNT | fill BYTES)
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
+import signal
 import sys
 
 from callgate.clock import SystemClock
 from callgate.failures import CallgateError
 from callgate.log.address import open_log
 from callgate.log.port import Lease, LeaseLost, Log, Outgoing, Unit
+from callgate.log.sqlite.engine import SqliteLog
 
 
 def say(*words: object) -> None:
@@ -20,8 +23,16 @@ def say(*words: object) -> None:
     print(*words, flush=True)  # noqa: T201 - the test reads it
 
 
+def embedded(log: Log) -> SqliteLog:
+    """The engine itself."""
+    assert isinstance(log, SqliteLog)
+    return log
+
+
 async def hold(log: Log) -> None:
-    """Hold leases and commit a unit to each, again and again, until one is lost."""
+    """Hold leases and commit a unit to each, again and again, until one is lost. On SIGUSR1 stop dead, like a laptop."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
     group = await log.join("tested", ["turns"])
     leases: list[Lease] = []
     while True:
@@ -39,6 +50,10 @@ async def hold(log: Log) -> None:
             except LeaseLost:
                 leases.remove(each)
                 say("lost", each.number, each.epoch, await each.held())
+        if asked.is_set():
+            asked.clear()
+            # In the engine's own thread, so that no transaction is open: its lock would stop every other process too.
+            await embedded(log).call(lambda: os.kill(os.getpid(), signal.SIGSTOP))
 
 
 async def publish(log: Log, writer: str, count: int) -> None:

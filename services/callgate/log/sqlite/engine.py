@@ -61,6 +61,7 @@ class SqliteLog:
         self._groups: list[SqliteGroup] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._beaten: float | None = None
+        self._version = 0
         self._closing: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -71,6 +72,7 @@ class SqliteLog:
 
     async def start(self) -> None:
         """Read where the topics end and begin to watch."""
+        self._version = self.store.version()
         self._ends = await self.call(self.store.ends)
         self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._keep())]
 
@@ -251,13 +253,13 @@ class SqliteLog:
         await self.call(lambda: self.store.compact(topic, partition, tombstones_before))
 
     async def _poll(self) -> None:
-        version, busy_until = -1, 0.0
+        busy_until = 0.0
         while True:
             busy = self.clock.monotonic() < busy_until
             await self.clock.sleep(BUSY_POLL_SECONDS if busy else POLL_SECONDS)
             with suppress(LogUnavailable):
                 current = self.store.version()
-                if current == version:
+                if current == self._version:
                     continue
                 ends = await self.call(self.store.ends)
                 if any([self._moved(place, end) for place, end in ends.items()]):  # noqa: C419 - all, not the first
@@ -265,7 +267,7 @@ class SqliteLog:
                 for group in self._groups:
                     if group.hungry:
                         group.stir()
-                version = current
+                self._version = current
 
     async def _keep(self) -> None:
         maintained = self.clock.monotonic()
