@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
-from callgate.events.codec import Undecodable, decode
+from callgate.events.codec import Undecodable, decode, expect
 from callgate.events.control import ControlChanged
-from callgate.failures import TemporaryFailure
 from callgate.log.port import Log, Record
 
 _RETRY_SECONDS = 1.0
@@ -58,7 +58,7 @@ class ControlView:
         start = self._switches.epoch + 1
         async for record in self._log.scan(topics.CONTROL.name, 0, start):
             self._apply(record)
-        self._switches = Switches(self._switches.active, self._switches.epoch, readable=True)
+        self._switches = replace(self._switches, readable=True)
 
     async def _follow(self) -> None:
         while True:
@@ -66,16 +66,17 @@ class ControlView:
                 await self._catch_up()
                 async for record in self._log.follow(topics.CONTROL.name, [0], {0: self._switches.epoch + 1}):
                     self._apply(record)
-            except TemporaryFailure as failure:
-                logger.warning("control can't be read: everything counts as stopped", reason=failure.reason)
-                self._switches = Switches(self._switches.active, self._switches.epoch, readable=False)
+            except Exception as failure:  # noqa: BLE001 - whatever it is, a view that no longer follows must not say go
+                logger.warning("control can't be read: everything counts as stopped", reason=type(failure).__name__)
+                self._switches = replace(self._switches, readable=False)
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _apply(self, record: Record) -> None:
         try:
-            event = decode(record.value, record.headers).event
+            event = expect(decode(record.value, record.headers), topics.CONTROL.events)
         except Undecodable as error:
-            logger.warning("a record of control is no event", offset=record.offset, reason=str(error))
+            logger.warning("a record of control can't be understood", offset=record.offset, reason=str(error))
+            self._switches = self._switches.misread(record.key, record.offset)
             return
-        if isinstance(event, ControlChanged):
-            self._switches = self._switches.apply(event, record.offset)
+        assert isinstance(event, ControlChanged)
+        self._switches = self._switches.apply(event, record.offset)

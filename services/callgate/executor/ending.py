@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from callgate.events import ids
 from callgate.events.actions import (
     ActionDecided,
     ActionFinished,
@@ -30,6 +31,9 @@ NEXT = "next/"
 
 FORGET = "forget/"
 """Timers that end the memory of an action; keys in the table follow, separated by spaces."""
+
+EFFECT = "effect/"
+"""Keys of effects in the table; the value is the key of the standing whose claim has the effect."""
 
 _SPARE_BYTES = 100_000
 """What a finish holds beside arguments, context and output, at the most."""
@@ -89,10 +93,11 @@ def end(  # noqa: PLR0913 - an end has this many facts
     ref = decided.action.ref
     standing = Standing(state=State.FINISHED, revision=ref.revision, attempt=ref.attempt, status=status)
     passing = passed(decided.action, place, table, now)
+    noted = tuple(passing.put) if place.home else (effect_mark(decided.action),)
     return Effects(
         publish=(Publish(event),),
         put={place.key: keep(standing), **passing.put},
-        timers=(*passing.timers, forgetting(place, passing.put, now)),
+        timers=(*passing.timers, forgetting(place, noted, now)),
         cancel=(f"{HORIZON}{place.key}",),
     )
 
@@ -136,7 +141,7 @@ def doubt(  # noqa: PLR0913 - a doubt has this many facts
     )
 
 
-def back(decided: ActionDecided, place: Place, reason: str) -> Effects:
+def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effects:
     """Send an action whose yes is stale back to be evaluated anew."""
     action, ref = decided.action, decided.action.ref
     again = msgspec.structs.replace(
@@ -147,7 +152,9 @@ def back(decided: ActionDecided, place: Place, reason: str) -> Effects:
     )
     # Decisions on the attempt that was sent back are past from here on.
     standing = Standing(state=State.PROPOSED, revision=ref.revision, attempt=ref.attempt + 1)
-    return Effects(publish=(Publish(again),), put={place.key: keep(standing)})
+    # It may end at home, of which its place at the effect would never hear.
+    timers = () if place.home else (forgetting(place, (), now),)
+    return Effects(publish=(Publish(again),), put={place.key: keep(standing)}, timers=timers)
 
 
 def passed(action: ActionProposed, place: Place, table: Table, now: float) -> Effects:
@@ -164,6 +171,18 @@ def passed(action: ActionProposed, place: Place, table: Table, now: float) -> Ef
 def forgetting(place: Place, others: Iterable[str], now: float) -> Timer:
     """When an action and what was noted with it may be forgotten: inputs older than that are refused."""
     return Timer(f"{FORGET}{' '.join((place.key, *others))}", place.lane, now + IDENTITY_WINDOW)
+
+
+def forget(keys: Iterable[str], table: Table) -> Effects:
+    """Drop what was kept of an action. An effect that another action has claimed since stays noted."""
+    place, *others = keys
+    gone = [key for key in others if not key.startswith(EFFECT) or table.get(key) == place.encode()]
+    return Effects(put=dict.fromkeys((place, *gone)))
+
+
+def effect_mark(action: ActionProposed) -> str:
+    """The table's key of an action's effect."""
+    return f"{EFFECT}{ids.fingerprint(action.ref.tenant, action.effect_key or '')}"
 
 
 def keep(standing: Standing) -> bytes:

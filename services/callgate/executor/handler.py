@@ -2,7 +2,7 @@
 
 At home (`actions.decided`) the gate is passed, order is kept, and what declares an effect key is sent on to where that
 effect is claimed (`actions.effects`), so that two sessions that mean the same effect meet. Order is kept at home only:
-an action that was sent on holds up nothing behind it.
+such an action waits for the ones before it, but once it is sent on it holds up nothing behind it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from callgate.events import states, topics
 from callgate.events.actions import ActionDecided, ActionProposed
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
-from callgate.events.ids import fingerprint
 from callgate.events.routing import effect_address
 from callgate.events.states import State, Step
 from callgate.executor import ending, gate, order
@@ -25,9 +24,9 @@ from callgate.executor.ending import Place
 from callgate.executor.runner import Runner
 from callgate.log.port import Record
 from callgate.telemetry.metrics import Metrics
-from callgate.worker.effects import NOTHING, Context, Effects, Publish
+from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
 
-_EFFECT = "effect/"
+_OPEN = frozenset({State.CLAIMED, State.IN_DOUBT})
 
 
 class ExecutionHandler:
@@ -64,12 +63,12 @@ class ExecutionHandler:
     async def on_timer(self, key: str, context: Context) -> Effects:
         """A horizon has passed, the next of a turn may start, or what was kept is older than the identity window."""
         if key.startswith(ending.FORGET):
-            return Effects(put=dict.fromkeys(key.removeprefix(ending.FORGET).split(" ")))
+            return self._forget(key, context)
         if key.startswith(ending.NEXT):
             return self._next(key.removeprefix(ending.NEXT), context)
         at = key.removeprefix(ending.HORIZON)
         standing = load(context.table.get(at))
-        if standing is None or standing.decided is None or standing.state not in {State.CLAIMED, State.IN_DOUBT}:
+        if standing is None or standing.decided is None or standing.state not in _OPEN:
             return NOTHING
         action = standing.decided.action
         place = Place.at_home(action) if at == Place.at_home(action).key else Place.at_effect(action)
@@ -96,8 +95,9 @@ class ExecutionHandler:
         # A review is only the first word on a revision; whatever else has been said of it stands.
         if said is not None and (decided.decision.verdict == "review" or said.identity() == decided.identity()):
             return False
-        if states.after(standing.state, Step.DECIDE) is None:
-            if (ref.revision, ref.attempt) != standing.rank():
+        elsewhere = standing.waits == "elsewhere" and (ref.revision, ref.attempt) == standing.rank()
+        if elsewhere or states.after(standing.state, Step.DECIDE) is None:
+            if elsewhere or (ref.revision, ref.attempt) != standing.rank():
                 self._metrics.refused_transition(standing.state, Step.DECIDE)
             return False
         return True
@@ -110,23 +110,27 @@ class ExecutionHandler:
             return Effects(put={place.key: ending.keep(waiting), **passing.put}, timers=passing.timers)
         passage = self._runner.passage(decided, context)
         if isinstance(passage, gate.Go):
-            if action.effect_key is not None:
-                return self._sent_on(decided, place, context)
             overtaken = standing is not None and standing.waits == "person"
             # What waited for a person has been passed by others: it keeps no order with them any more.
             if not overtaken and not order.may_start(context.table, action):
                 mark = order.mark_key(action.ref.turn_key, action.ref.position)
                 put = {place.key: ending.keep(_waiting(decided, "order"))}
                 return Effects(put={**put, mark: order.QUEUED + b"/" + place.key.encode()})
-            return self._runner.claim(decided, place, standing, context)
+            return self._started(decided, place, standing, context)
         return self._runner.turned_away(decided, place, passage, context)
+
+    def _started(self, decided: ActionDecided, place: Place, standing: Standing | None, context: Context) -> Effects:
+        """Claimed here; where it declares an effect key, sent on to be claimed there."""
+        if decided.action.effect_key is not None:
+            return self._sent_on(decided, place, context)
+        return self._runner.claim(decided, place, standing, context)
 
     def _at_effect(self, decided: ActionDecided, place: Place, standing: Standing | None, context: Context) -> Effects:
         action = decided.action
         passage = self._runner.passage(decided, context)
         if not isinstance(passage, gate.Go):
             return self._runner.turned_away(decided, place, passage, context)
-        key = f"{_EFFECT}{fingerprint(action.ref.tenant, action.effect_key or '')}"
+        key = ending.effect_mark(action)
         owner = context.table.get(key)
         if owner is not None and owner.decode() != place.key:
             taken = _taken(load(context.table.get(owner.decode())))
@@ -155,9 +159,18 @@ class ExecutionHandler:
             passage = self._runner.passage(standing.decided, context)
             place = Place.at_home(standing.decided.action)
             if isinstance(passage, gate.Go):
-                return self._runner.claim(standing.decided, place, standing, context)
+                return self._started(standing.decided, place, standing, context)
             return self._runner.turned_away(standing.decided, place, passage, context)
         return NOTHING
+
+    def _forget(self, key: str, context: Context) -> Effects:
+        keys = key.removeprefix(ending.FORGET).split(" ")
+        standing = load(context.table.get(keys[0]))
+        if standing is not None and standing.decided is not None and standing.state in _OPEN:
+            # However old it is: forgotten, it could be claimed once more.
+            due = context.clock.now() + topics.IDENTITY_WINDOW
+            return Effects(timers=(Timer(key, order.lane(standing.decided.action), due),))
+        return ending.forget(keys, context.table)
 
 
 def load(kept: bytes | None) -> Standing | None:

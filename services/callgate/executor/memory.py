@@ -7,13 +7,15 @@ started. Nobody else may say so, and nothing here survives the process.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
-from callgate.executor.running import Result
+from callgate.executor.running import Result, Returned
 
 KEPT = 10_000
 """Claims remembered; far more than can be open at once, and bounded."""
+
+KEPT_BYTES = 32_000_000
+"""Output remembered in all. What had to be forgotten is settled like another process's claim."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +27,17 @@ class Recollection:
     result: Result | None = None
     """None while nothing came back."""
 
+    def size(self) -> int:
+        """Bytes of output, about."""
+        return len(self.result.output or b"") if isinstance(self.result, Returned) else 0
+
 
 class Memory:
     """Claims of this process by token."""
 
     def __init__(self) -> None:
-        self._claims: OrderedDict[str, Recollection] = OrderedDict()
+        self._claims: dict[str, Recollection] = {}  # the one noted last stands last
+        self._bytes = 0
 
     def claimed(self, token: str) -> None:
         """A claim was made under this token; nothing is started yet."""
@@ -50,12 +57,13 @@ class Memory:
         """What is known; None where the claim is another process's, or long past."""
         return self._claims.get(token) if token is not None else None
 
-    def forget(self, token: str) -> None:
-        """Its end is committed."""
-        self._claims.pop(token, None)
-
     def _note(self, token: str, known: Recollection) -> None:
+        self._drop(token)
         self._claims[token] = known
-        self._claims.move_to_end(token)
-        while len(self._claims) > KEPT:
-            self._claims.popitem(last=False)
+        self._bytes += known.size()
+        while len(self._claims) > KEPT or self._bytes > KEPT_BYTES:
+            self._drop(next(iter(self._claims)))
+
+    def _drop(self, token: str) -> None:
+        known = self._claims.pop(token, None)
+        self._bytes -= known.size() if known is not None else 0

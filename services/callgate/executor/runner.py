@@ -15,7 +15,7 @@ import orjson
 import structlog
 
 from callgate.control.scopes import Subject, Switches
-from callgate.events.actions import ActionDecided
+from callgate.events.actions import ActionDecided, Effect, Status
 from callgate.events.states import State
 from callgate.executor import claim as claims
 from callgate.executor import ending, gate, order, running
@@ -33,8 +33,8 @@ from callgate.worker.effects import Context, Effects, Timer
 AGAIN_SECONDS = 1.0
 """How long a claim is left alone whose tool is still running here."""
 
-PROBE_AGAIN_SECONDS = 60.0
-"""How long a probe that could not tell is left alone."""
+AGAIN_LATER_SECONDS = 60.0
+"""How long a probe that could not tell is left alone, and a start that is held."""
 
 _logger = structlog.get_logger(__name__)
 
@@ -104,25 +104,25 @@ class Runner:
             return known
         entry = self._entry(decided)
         probes = entry is not None and entry.tool.probe is not None
-        way = claims.settlement(decided.action.effect, standing.runs, self._settings.attempts, probes=probes)
-        if way == "run_again" and entry is not None:
+        effect = self._effect(decided)
+        way = claims.settlement(effect, standing.runs, self._settings.attempts, probes=probes)
+        again: float | None = None
+        if way == "run_again":
             passage = self.passage(decided, context)
             # A stale yes covers no further start, also of a tool that may be started again.
             if isinstance(passage, gate.Go):
                 return self.claim(decided, place, standing, context)
+            if effect == "read":
+                return self.turned_away(decided, place, passage, context)
+            again = now + AGAIN_LATER_SECONDS if isinstance(passage, gate.Wait) else None
         if way == "probe" and entry is not None:
             found = await running.probe(entry.tool, _call(decided), _arguments(decided))
             if found is not None:
-                status = "executed" if found else "not_executed"
-                self._count(decided, status, "probe")
-                note = (
-                    "found by its probe; the output is not known" if found else "its probe says that it never happened"
-                )
-                return ending.end(
-                    decided, place, context.table, now=now, status="executed" if found else "not_executed",
-                    via="probe", claim=standing, error=note,
-                )  # fmt: skip
-        again = now + PROBE_AGAIN_SECONDS if way == "probe" else None
+                return self._probed(decided, place, standing, context, found=found)
+            again = now + AGAIN_LATER_SECONDS
+        if effect == "read":
+            error = "The tool was started and did not answer."
+            return self._failed(decided, place, standing, None, error, context)
         reason = "its worker went away between the claim and the end"
         return self._doubted(standing, place, context, reason, standing.horizon, None, again)
 
@@ -131,7 +131,7 @@ class Runner:
         if standing is None or standing.state is not State.CLAIMED or standing.decided is None:
             return None
         known = self._memory.recall(standing.token)
-        if known is None or known.started_at is None or not isinstance(known.result, running.Returned | running.Raised):
+        if known is None or known.started_at is None or known.result is None:
             return None
         return self._ended(standing.decided, place, standing, known.started_at, known.result, context)
 
@@ -141,7 +141,7 @@ class Runner:
             case gate.Wait():
                 raise TemporaryFailure(passage.reason)
             case gate.Again():
-                return ending.back(decided, place, passage.reason)
+                return ending.back(decided, place, passage.reason, context.clock.now())
             case gate.End():
                 return self.ended_by_gate(decided, place, passage, context)
             case gate.Go():
@@ -151,7 +151,7 @@ class Runner:
     def _recollected(self, standing: Standing, place: Place, context: Context) -> Effects | None:
         """What this process itself knows of a claim past its horizon, if it is one of its own."""
         decided, known = standing.decided, self._memory.recall(standing.token)
-        if known is None or decided is None:
+        if known is None or decided is None or standing.state is not State.CLAIMED:
             return None
         if known.started_at is not None:
             ended = self.recalled(standing, place, context)
@@ -165,7 +165,21 @@ class Runner:
         if isinstance(passage, gate.Go):
             unused = msgspec.structs.replace(standing, runs=standing.runs - 1)
             return self.claim(decided, place, unused, context)
+        if isinstance(passage, gate.End | gate.Again) and standing.runs > 1:
+            return self._unused(decided, place, standing, gate.End("not_executed", passage.reason), context)
         return self.turned_away(decided, place, passage, context)
+
+    def _unused(
+        self, decided: ActionDecided, place: Place, claimed: Standing, ended: gate.End, context: Context
+    ) -> Effects:
+        """The end of a claim that its own worker knows it never used: nobody else could know.
+
+        Of an earlier start of the same action nobody knows the end: that is in doubt all the same.
+        """
+        if claimed.runs > 1 and self._effect(decided) != "read":
+            reason = f"an earlier start has no known end, and another one was refused: {ended.reason}"
+            return self._doubted(claimed, place, context, reason, claimed.horizon, None, None)
+        return self.ended_by_gate(decided, place, ended, context)
 
     async def _start(self, decided: ActionDecided, place: Place, claimed: Standing, context: Context) -> Effects:
         """The stage after the claim: the last look, then the tool."""
@@ -173,9 +187,8 @@ class Runner:
         try:
             held = await context.held()
         except TemporaryFailure:
-            # Only this worker knows that its claim was never used: it withdraws it, since nobody else could.
             unsure = gate.End("not_executed", "It could not be confirmed that it may start, so it was not started.")
-            return self.ended_by_gate(decided, place, unsure, context)
+            return self._unused(decided, place, claimed, unsure, context)
         if not held:
             raise LeaseLost("the lease was lost between the claim and the start: the tool is not started")
         # Nothing may wait between this look and the start.
@@ -184,7 +197,7 @@ class Runner:
         ended = gate.still_good(decided, around, claimed.start_by)
         if ended is not None or entry is None:
             gone = gate.End("not_executed", "The tool is not available.")
-            return self.ended_by_gate(decided, place, ended or gone, context)
+            return self._unused(decided, place, claimed, ended or gone, context)
         started = context.clock.now()
         decision = decided.decision
         self._metrics.started(started - decided.action.proposed_at - decision.bighub_seconds - decision.waited_seconds)
@@ -197,16 +210,17 @@ class Runner:
         token = claimed.token
         assert token is not None
         self._memory.started(token, started)
+        # The claim's horizon was reckoned with the time-out that the event carries: no start may outlast it.
+        seconds = min(entry.tool.timeout_seconds, decided.action.timeout_seconds)
+        limit = self._settings.output_bytes
         task = asyncio.create_task(
-            running.run(entry.tool, _call(decided), _arguments(decided), self._settings.output_bytes)
+            running.run(entry.tool, _call(decided), _arguments(decided), seconds=seconds, output_bytes=limit)
         )
 
         def came_back(done: asyncio.Task[running.Result]) -> None:
             self._tools.discard(done)
-            if not done.cancelled() and not isinstance(done.result(), running.TimedOut):
+            if not done.cancelled():
                 self._memory.ended(token, done.result())
-            elif not done.cancelled():
-                self._memory.forget(token)
 
         self._tools.add(task)
         task.add_done_callback(came_back)
@@ -230,22 +244,46 @@ class Runner:
                     claim=claimed, started_at=started, output=result.output, error=result.error,
                 )  # fmt: skip
             case running.Raised():
-                self._count(decided, "tool_error", "run")
-                return ending.end(
-                    decided, place, table, now=now, status="tool_error", via="run",
-                    claim=claimed, started_at=started, error=result.error,
-                )  # fmt: skip
+                return self._failed(decided, place, claimed, started, result.error, context)
             case running.TimedOut():
-                if decided.action.effect == "read":
+                effect = self._effect(decided)
+                if effect == "read":
                     # Without an effect there is nothing to be in doubt about.
-                    self._count(decided, "tool_error", "run")
-                    return ending.end(
-                        decided, place, table, now=now, status="tool_error", via="run",
-                        claim=claimed, started_at=started, error=result.reason,
-                    )  # fmt: skip
+                    return self._failed(decided, place, claimed, started, result.reason, context)
                 horizon = None if result.outlived else now + self._settings.skew_seconds
-                again = horizon if decided.action.effect in {"idempotent", "verifiable"} else None
+                again = horizon if effect in {"idempotent", "verifiable"} else None
                 return self._doubted(claimed, place, context, result.reason, horizon, started, again)
+
+    def _failed(
+        self,
+        decided: ActionDecided,
+        place: Place,
+        claimed: Standing,
+        started: float | None,
+        error: str,
+        context: Context,
+    ) -> Effects:
+        self._count(decided, "tool_error", "run")
+        return ending.end(
+            decided, place, context.table, now=context.clock.now(), status="tool_error", via="run",
+            claim=claimed, started_at=started, error=error,
+        )  # fmt: skip
+
+    def _probed(
+        self, decided: ActionDecided, place: Place, standing: Standing, context: Context, *, found: bool
+    ) -> Effects:
+        status: Status = "executed" if found else "not_executed"
+        self._count(decided, status, "probe")
+        note = "found by its probe; the output is not known" if found else "its probe says that it never happened"
+        return ending.end(
+            decided, place, context.table, now=context.clock.now(), status=status, via="probe",
+            claim=standing, error=note,
+        )  # fmt: skip
+
+    def _effect(self, decided: ActionDecided) -> Effect:
+        """What may be believed of the tool's effect: what its call was proposed with, if the tool still says so."""
+        entry, proposed = self._entry(decided), decided.action.effect
+        return proposed if entry is not None and entry.tool.effect == proposed else "unsafe"
 
     def _doubted(
         self,

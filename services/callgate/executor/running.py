@@ -47,28 +47,37 @@ class TimedOut:
 Result = Returned | Raised | TimedOut
 
 
-async def run(tool: Tool, call: Call, arguments: Mapping[str, Any], output_bytes: int) -> Result:
-    """Run it once, within its time-out. Cancelling cancels an async tool; raises only CancelledError."""
+async def run(tool: Tool, call: Call, arguments: Mapping[str, Any], *, seconds: float, output_bytes: int) -> Result:
+    """Run it once, within so many seconds. Cancelling cancels an async tool; raises only that CancelledError."""
     threaded = not inspect.iscoroutinefunction(tool.function)
     given = {**arguments, "call": call} if tool.takes_call else dict(arguments)
 
     def start() -> Any:
         return tool.function(call, arguments) if tool.takes_object else tool.function(**given)
 
-    # The limit's own expiry and a TimeoutError of the tool's own are told apart by asking the limit.
-    limit = asyncio.timeout(tool.timeout_seconds)
+    limit = asyncio.timeout(seconds)
     try:
         async with limit:
             value = await (_in_thread(start) if threaded else start())
             if inspect.isawaitable(value):
                 value = await value
-    except TimeoutError as error:
-        if limit.expired():
-            return TimedOut(f"the tool did not answer within {tool.timeout_seconds:g} s", outlived=threaded)
-        return TimedOut(f"the tool says that its own call timed out: {_shown(error)}", outlived=False)
+    except asyncio.CancelledError:
+        if _cancelling():
+            raise
+        return TimedOut("the tool cancelled its own call", outlived=False)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's tool raises is its own error
+        # A tool that is cut off may raise anything on its way out; only the limit itself knows that it was cut off.
+        if limit.expired():
+            return TimedOut(f"the tool did not answer within {seconds:g} s", outlived=threaded)
+        if isinstance(error, TimeoutError):
+            return TimedOut(f"the tool says that its own call timed out: {_shown(error)}", outlived=False)
         return Raised(_shown(error))
     return _returned(value, output_bytes)
+
+
+def _cancelling() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def probe(tool: Tool, call: Call, arguments: Mapping[str, Any]) -> bool | None:
@@ -103,9 +112,9 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
         error: BaseException | None = None
         try:
             value = work()
-        except StopIteration:
-            # A future can't carry it.
-            error = RuntimeError("the tool raised StopIteration")
+        except (StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit) as raised:
+            # A future can't carry the first, and whoever waits would take the others for its own.
+            error = RuntimeError(f"the tool raised {_shown(raised)}")
         except BaseException as raised:  # noqa: BLE001 - handed over to whoever waits
             error = raised
         try:
