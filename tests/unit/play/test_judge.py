@@ -107,6 +107,36 @@ def test_a_loss_is_reported() -> None:
     assert "P1" in promises(found)
 
 
+def test_what_has_not_begun_is_no_violation() -> None:
+    """A call that was submitted and not taken yet is pending, not lost."""
+    assert judge(Facts(), EXPECTED) == []
+
+
+def test_a_turn_that_was_taken_and_left_nothing_is_a_loss() -> None:
+    """What the proposer is done with has actions or a refusal on the log."""
+    assert promises(Facts(taken_turns={TURN})) == {"P1"}
+
+
+def test_a_proposal_that_was_taken_and_left_nothing_is_a_loss() -> None:
+    """What the evaluator is done with has a decision of the same revision and attempt."""
+    action = ActionFacts(proposed=[proposed()])
+    taken = Facts(actions={ACTION: action}, taken_proposals={(ACTION, 1, 0)})
+    assert promises(taken) == {"P1"}
+    action.decisions.append((1, decided()))
+    action.decided.append((1, 0))
+    assert promises(taken) == set()
+
+
+def test_a_decision_that_was_taken_and_left_nothing_is_a_loss() -> None:
+    """What the executor is done with has an end or a doubt, or was sent back."""
+    action = ActionFacts(proposed=[proposed()], decisions=[(1, decided())], decided=[(1, 0)])
+    taken = Facts(actions={ACTION: action}, taken_decisions={ACTION})
+    assert promises(taken) == {"P1"}
+    ref = msgspec.structs.replace(proposed().ref, attempt=1)
+    action.proposed.append(msgspec.structs.replace(proposed(), ref=ref))
+    assert promises(taken) == set()
+
+
 def test_a_double_end_is_reported() -> None:
     """Two ends of one action break P2, also when both say the same."""
     found = facts()
