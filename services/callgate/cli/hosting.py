@@ -12,6 +12,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import structlog
+
 from callgate.clock import Clock
 from callgate.control.view import ControlView
 from callgate.failures import BadInput
@@ -32,6 +34,8 @@ NEEDS_TOOLS: frozenset[Service] = frozenset({"proposer", "executor"})
 """The only services that import user code."""
 
 NEEDS_BIGHUB: frozenset[Service] = frozenset({"evaluator", "reporter"})
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,12 @@ async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:
     finally:
         stop.set()
         await asyncio.wait(tasks)
-    for task in tasks:
-        task.result()
+    failures = [failure for task in tasks if (failure := task.exception()) is not None]
+    for further in failures[1:]:
+        # One is raised; every one is said, or whoever mends the first would learn of the next only then.
+        _log.error("another service has failed as well", reason=str(further), failure=type(further).__name__)
+    if failures:
+        raise failures[0]
 
 
 async def _jobs(

@@ -34,6 +34,7 @@ def run(service: str | None, all_: bool, address: str | None, tools: str | None)
     """Run one SERVICE, or --all of them, until SIGTERM. Only proposer and executor import your tools."""
     if all_ == (service is not None):
         raise BadInput("SERVICE", "is needed, or --all", f"Name one of {', '.join(_SERVICES)}, or give --all")
+    _leave_when_told()
     from callgate.cli.hosting import NEEDS_TOOLS
     from callgate.settings import load
 
@@ -55,6 +56,7 @@ def run(service: str | None, all_: bool, address: str | None, tools: str | None)
 @click.option("--faults", type=click.Path(path_type=Path), help="How the local BIGHUB misbehaves.")
 def dev(address: str | None, tools: str | None, policy: Path | None, faults: Path | None) -> None:
     """Everything in one process, with a local stand-in for BIGHUB; votes are trusted. For development only."""
+    _leave_when_told()
     from callgate.settings import BighubSettings, Secret, load
     from callgate.tools.load import load_toolbox
 
@@ -86,6 +88,13 @@ def sandbox(host: str, port: int, policy: Path | None, faults: Path | None, stat
     from callgate.sandbox.service import run_sandbox
 
     asyncio.run(run_sandbox(host=host, port=port, policy=policy, faults=faults, state=state, announce=click.echo))
+
+
+def _leave_when_told() -> None:
+    """Until the services run there is nothing to drain: whoever stops a process that is just starting gets a 0 too."""
+    for each in (signal.SIGTERM, signal.SIGINT):
+        # No exception: it would be raised inside the user's own module, and be taken for a fault of that.
+        signal.signal(each, lambda *_: os._exit(0))
 
 
 async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolbox | None) -> None:
