@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
 import pytest
-from tests.support.execution_bench import Crash, ExecutionBench
+from tests.support.execution_bench import ExecutionBench
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
@@ -165,183 +164,6 @@ async def test_a_switch_set_after_the_claim_stops_the_start() -> None:
     assert not on.starts
 
 
-async def crash_at(on: ExecutionBench, stage: int) -> None:
-    """Deliver a call to a process that dies before it can commit `stage`, then start another one."""
-
-    def die(at: int) -> None:
-        if at == stage:
-            raise Crash
-
-    on.before_stage = die
-    with pytest.raises(Crash):
-        await on.deliver(on.decided(on.proposed()))
-    on.before_stage = lambda _: None
-    on.boot()
-
-
-@pytest.mark.parametrize("effect", ["read", "idempotent", "verifiable", "unsafe"])
-async def test_a_crash_before_the_claim_is_no_claim(effect: Any) -> None:
-    """What was not committed did not happen: the record is delivered again and runs for the first time."""
-    on = bench(effect=effect, **({"probe": lambda _call, _arguments: True} if effect == "verifiable" else {}))
-    await crash_at(on, 0)
-    assert not on.starts
-    await on.deliver(on.decided(on.proposed()))
-    assert on.statuses() == ["executed"]
-    assert sum(on.starts.values()) == 1
-
-
-async def test_an_unsafe_tool_is_never_started_again_after_a_crash() -> None:
-    """A crash after the start leaves a claim: before its horizon nobody touches it, then it is in doubt, once."""
-    on = bench()
-    await crash_at(on, 1)
-    await on.deliver(on.decided(on.proposed()))
-    await on.clock.advance(30.0)
-    await on.fire_due()
-    assert not on.published
-    await on.clock.advance(7.0)
-    await on.fire_due()
-    await on.fire_due()
-    await on.deliver(on.decided(on.proposed()))
-    assert len(on.doubts()) == 1
-    assert not on.ends()
-    assert sum(on.starts.values()) == 1
-
-
-@pytest.mark.parametrize("effect", ["read", "idempotent"])
-async def test_a_harmless_tool_is_started_again_after_a_crash(effect: Any) -> None:
-    """A tool that says that another start is harmless is started again once the horizon has passed, and ends."""
-    on = bench(effect=effect)
-    await crash_at(on, 1)
-    await on.clock.advance(37.0)
-    await on.fire_due()
-    assert on.statuses() == ["executed"]
-    assert sum(on.starts.values()) == 2
-
-
-@pytest.mark.parametrize(
-    ("found", "status", "doubts"), [(True, "executed", 0), (False, "not_executed", 0), (None, None, 1)]
-)
-async def test_a_verifiable_tool_is_probed_after_a_crash(found: Any, status: Any, doubts: int) -> None:
-    """The probe settles what it can tell; what it can't tell is in doubt, and asked again later."""
-    on = bench(effect="verifiable", probe=lambda _call, _arguments: found)
-    await crash_at(on, 1)
-    await on.clock.advance(37.0)
-    await on.fire_due()
-    assert on.statuses() == ([status] if status else [])
-    assert len(on.doubts()) == doubts
-    assert sum(on.starts.values()) == 1
-    await on.clock.advance(61.0)
-    await on.fire_due()
-    assert len(on.doubts()) == doubts
-
-
-async def test_a_process_that_lost_its_lease_knows_how_its_own_tool_ended() -> None:
-    """Where the claim comes back to the process that ran the tool, it ends with what the tool said, without a start."""
-    on = bench()
-
-    def lose(stage: int) -> None:
-        if stage == 1:
-            raise LeaseLost("taken away while the tool ran")
-
-    on.before_stage = lose
-    with pytest.raises(LeaseLost):
-        await on.deliver(on.decided(on.proposed()))
-    on.before_stage = lambda _: None
-    await on.deliver(on.decided(on.proposed()))
-    assert on.statuses() == ["executed"]
-    assert not on.doubts()
-    assert sum(on.starts.values()) == 1
-
-
-async def test_a_claim_that_its_own_process_never_used_is_withdrawn_after_its_horizon() -> None:
-    """A worker that knows that its own token never started a tool may claim again; nobody else may know that."""
-    on = bench()
-    on.held = False
-    with pytest.raises(LeaseLost):
-        await on.deliver(on.decided(on.proposed()))
-    on.held = True
-    await on.deliver(on.decided(on.proposed()))
-    assert not on.published
-    await on.clock.advance(37.0)
-    await on.fire_due()
-    assert on.statuses() == ["executed"]
-    assert sum(on.starts.values()) == 1
-
-
-async def test_a_tool_goes_on_when_its_lease_is_lost() -> None:
-    """A running tool is not cut off: it comes to its own end, and its process knows it."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        begun.set()
-        await gate.wait()
-        return "done"
-
-    on = bench(behave=wait)
-    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
-    await begun.wait()
-    delivered.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await delivered
-    gate.set()
-    for _ in range(5):
-        await asyncio.sleep(0)
-    await on.deliver(on.decided(on.proposed()))
-    assert on.statuses() == ["executed"]
-    assert sum(on.starts.values()) == 1
-
-
-async def test_a_time_out_is_in_doubt_not_failed() -> None:
-    """A tool that does not answer in time may have had its effect."""
-
-    async def hang() -> None:
-        await asyncio.sleep(3600)
-
-    on = bench(timeout_seconds=0.01, behave=hang)
-    await on.deliver(on.decided(on.proposed()))
-    assert not on.ends()
-    assert len(on.doubts()) == 1
-
-
-async def test_a_time_out_of_the_tools_own_is_in_doubt_too() -> None:
-    """A tool that reports that its own call timed out knows as little of the effect."""
-
-    def raising() -> None:
-        raise TimeoutError
-
-    on = bench(behave=raising)
-    await on.deliver(on.decided(on.proposed()))
-    assert not on.ends()
-    assert len(on.doubts()) == 1
-
-
-async def test_a_time_out_without_effect_is_an_error() -> None:
-    """A tool that has no effect leaves nothing to be in doubt about."""
-
-    def raising() -> None:
-        raise TimeoutError
-
-    on = bench(effect="read", behave=raising)
-    await on.deliver(on.decided(on.proposed()))
-    assert on.statuses() == ["tool_error"]
-
-
-async def test_an_idempotent_tool_that_timed_out_is_tried_again_and_doubted_once() -> None:
-    """Its doubt is said once, whatever is tried afterwards; tries are bounded."""
-
-    def raising() -> None:
-        raise TimeoutError
-
-    on = bench(effect="idempotent", behave=raising)
-    await on.deliver(on.decided(on.proposed()))
-    for _ in range(5):
-        await on.clock.advance(10.0)
-        await on.fire_due()
-    assert len(on.doubts()) == 1
-    assert sum(on.starts.values()) == 3
-    assert not on.ends()
-
-
 async def test_an_output_that_is_no_json_is_an_error_of_the_output() -> None:
     """The effect happened: it ends executed, and says that the output could not be used."""
     on = bench(behave=object)
@@ -380,14 +202,6 @@ async def test_what_is_given_up_before_its_claim_ends() -> None:
     assert on.statuses() == ["not_executed"]
 
 
-async def test_what_is_given_up_after_its_claim_is_left_to_its_horizon() -> None:
-    """Nobody says of a claimed action that it did not run."""
-    on = bench()
-    await crash_at(on, 1)
-    await on.give_up(on.decided(on.proposed()))
-    assert not on.published
-
-
 async def test_ends_are_forgotten_after_the_identity_window() -> None:
     """State does not grow for ever."""
     on = bench()
@@ -404,3 +218,16 @@ async def test_a_call_older_than_the_identity_window_does_not_run() -> None:
     old = on.proposed(proposed_at=on.clock.now() - topics.IDENTITY_WINDOW - 1)
     await on.deliver(on.decided(old))
     assert on.statuses() == ["not_executed"]
+
+
+async def test_people_may_allow_a_call_whose_constraints_are_not_kept() -> None:
+    """A review because of constraints is no dead end: whoever approves it has seen them, and the tool is told them."""
+    on = bench()
+    allow = on.decided(
+        on.proposed(),
+        by="approval",
+        approval_id="apr_000_aaaaaaaaaaaaaaaaaaaaaaaa",
+        constraints=msgspec.Raw(b'{"max":1}'),
+    )
+    await on.deliver(allow)
+    assert on.statuses() == ["executed"]

@@ -95,9 +95,9 @@ async def test_a_review_that_is_repeated_never_undoes_an_allow_that_waits() -> N
     assert order_of(on) == [0, 1]
 
 
-async def sent_on(on: ExecutionBench, position: int) -> ActionDecided:
+async def sent_on(on: ExecutionBench, position: int, **changes: Any) -> ActionDecided:
     """Deliver a call with the effect key `k` at home; what is sent to where its effect is claimed."""
-    action = on.proposed(position, effect_key="k")
+    action = on.proposed(position, effect_key="k", **changes)
     await on.deliver(on.decided(action))
     decided = on.published[-1]
     assert isinstance(decided, ActionDecided)
@@ -155,3 +155,62 @@ async def test_a_stale_yes_at_the_effect_comes_home_and_is_sent_on_again() -> No
     await on.deliver(second, topics.EFFECTS.name)
     assert on.statuses() == ["executed"]
     assert sum(on.starts.values()) == 1
+
+
+async def test_an_effect_waits_for_the_calls_before_it() -> None:
+    """A call with an effect key is sent on only when the earlier ones of its turn have ended, and holds up none."""
+    on = bench()
+    keyed = on.proposed(1, effect_key="k")
+    await on.deliver(on.decided(keyed))
+    await on.deliver(on.decided(on.proposed(2)))
+    assert not on.published
+    await on.deliver(on.decided(on.proposed(0)))
+    await on.fire_due()
+    (decided,) = (event for event in on.published if isinstance(event, ActionDecided))
+    assert decided.action == keyed
+    assert order_of(on) == [0, 2]
+    await on.deliver(decided, topics.EFFECTS.name)
+    assert order_of(on) == [0, 2, 1]
+
+
+async def test_what_was_sent_on_is_not_decided_again_at_home() -> None:
+    """Another decision on the same attempt changes nothing at home: its one end is made where its effect is claimed."""
+    on = bench()
+    action = on.proposed(0, effect_key="k")
+    decided = await sent_on(on, 0)
+    await on.deliver(on.decided(action, "block", by="approval", approval_id="apr_000_aaaaaaaaaaaaaaaaaaaaaaaa"))
+    assert not on.ends()
+    await on.deliver(decided, topics.EFFECTS.name)
+    assert on.statuses() == ["executed"]
+
+
+async def test_effects_are_forgotten_after_the_identity_window() -> None:
+    """Nothing is left of an effect, wherever its call came to its end."""
+    on = bench()
+    decided = await sent_on(on, 0)
+    await on.clock.advance(99.5)
+    await on.deliver(decided, topics.EFFECTS.name)
+    (again,) = on.again()
+    await on.deliver(on.decided(again, "block"))
+    await on.deliver(await sent_on(on, 1), topics.EFFECTS.name)
+    assert on.statuses() == ["blocked", "executed"]
+    await on.clock.advance(topics.IDENTITY_WINDOW + 1)
+    await on.fire_due()
+    assert not on.table.entries
+    assert not on.timers
+
+
+async def test_an_effect_that_another_call_has_claimed_since_stays_noted() -> None:
+    """Forgetting a call that never had its effect does not free the effect for a third."""
+    on = bench()
+    first = await sent_on(on, 0)
+    on.after_commit = lambda stage: on.stop() if stage == 0 else None
+    await on.deliver(first, topics.EFFECTS.name)
+    on.after_commit = lambda _: None
+    on.switches = type(on.switches)()
+    await on.clock.advance(topics.IDENTITY_WINDOW - 10)
+    await on.deliver(await sent_on(on, 1), topics.EFFECTS.name)
+    await on.clock.advance(20)
+    await on.fire_due()
+    await on.deliver(await sent_on(on, 2, parallel=True), topics.EFFECTS.name)
+    assert on.statuses() == ["killed", "executed", "not_executed"]
