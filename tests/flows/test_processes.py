@@ -139,6 +139,14 @@ def test_a_strangers_first_minutes(home: Path) -> None:
         assert (waiting.returncode, "approvals list" in waiting.stderr) == (3, True)
         assert "DE0212" not in out.read_text()
         assert ended(dev) == 0
+    with running("dev", "--tools", "my_tools:toolbox", log=out) as dev:
+        (question,) = asked("approvals", "list")
+        assert eventually(lambda: finish("approvals", "reject", question["id"], env=environment()).returncode == 0)
+        eventually(lambda: asked("actions", "list", "--status", "rejected")["total"] == 1)
+        eventually(lambda: not any(topic["lag"].get("reporter") for topic in asked("topics", "list")["topics"]))
+        # What the local BIGHUB decided before it was restarted can still be reported to it.
+        assert asked("deadletters", "list")["total"] == 0
+        assert ended(dev) == 0
     assert "Traceback" not in out.read_text()
 
 

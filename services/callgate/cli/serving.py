@@ -115,13 +115,17 @@ async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolb
 
 
 async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None) -> None:
+    from callgate.log.address import file_of
     from callgate.sandbox.faults import load_faults
     from callgate.sandbox.policy import load_policy
     from callgate.sandbox.service import Sandbox
 
+    path = file_of(settings.log)
     box = Sandbox(
         policy=load_policy(policy) if policy is not None else None,
         faults=load_faults(faults) if faults is not None else None,
+        # It must remember what it has decided as long as the log does, or outcomes of earlier days would be refused.
+        state=None if path == ":memory:" else Path(f"{path}.sandbox"),
     )
     async with box:
         click.echo(
