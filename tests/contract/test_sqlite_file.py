@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +87,15 @@ async def test_a_locked_file_is_named_and_costs_nothing(log: Log, address: str) 
         assert await lease.held()
     await lease.commit(UNIT)
     assert (await values(log, OUT), await table(log)) == ([b"out"], {(0, "k"): b"v"})
+
+
+async def test_a_lock_is_waited_for_once(log: Log, address: str) -> None:
+    """Many writers that are locked out at the same time are told together, and do not wait one after the other."""
+    started = time.monotonic()
+    with locked(address):
+        ends = await asyncio.gather(*(publish(log, [b"x"]) for _ in range(40)), return_exceptions=True)
+    assert [type(end) for end in ends] == [LogUnavailable] * 40
+    assert time.monotonic() - started < 2.0
 
 
 async def test_a_lock_is_waited_out_when_it_is_short(log: Log, address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ def embedded(log: Log) -> SqliteLog:
 
 
 async def hold(log: Log) -> None:
-    """Hold leases and commit a unit to each, again and again, until one is lost. On SIGUSR1 stop dead, like a laptop."""
+    """Hold leases and commit a unit to each, again and again, and tell of lost ones. On SIGUSR1 stand still."""
     asked = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
     group = await log.join("tested", ["turns"])

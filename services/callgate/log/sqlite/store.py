@@ -64,13 +64,17 @@ class Store:
     def write(self, parts: Sequence[Write]) -> list[list[Position] | Exception]:
         """Run all parts in one transaction with one sync; a part that raises is undone alone, and its error returned.
 
-        Where the whole can't be written, each part is tried alone: one that does not fit on the disk fails alone.
+        Where the whole does not fit on the disk, each part is tried alone: one that is too big fails alone.
         """
+        begun = False
         try:
             with self._connection.transaction():
+                begun = True
                 return [self._part(part) for part in parts]
         except LogUnavailable as failure:
-            return [failure] if len(parts) == 1 else [self.write([part])[0] for part in parts]
+            if begun and len(parts) > 1:
+                return [self.write([part])[0] for part in parts]
+            return [failure for _ in parts]  # locked out: each would only wait as long again
         except CommitUnknown as failure:
             return [failure for _ in parts]
 
