@@ -48,8 +48,9 @@ class EvaluationHandler:
         self._settings = settings
         self._switches = switches
         self._metrics = metrics
+        self._patience = settings.bighub.evaluator_seconds
         # Until when an action waited for something else than an unreachable BIGHUB, which must not count as outage.
-        self._excused: dict[str, float] = {}
+        self._excused: dict[str, float] = {}  # the latest last
 
     def lane(self, event: Event, record: Record) -> str:
         """The action: a model's parallel calls are decided in parallel."""
@@ -90,7 +91,7 @@ class EvaluationHandler:
         if (reason := switches.stopped(subject)) is not None:
             return deciding.stopped(reason, now)
         if (reason := switches.held(subject)) is not None:
-            self._excused[action.identity()] = now
+            self._excuse(action, now)
             raise TemporaryFailure(f"held: {reason}")
         return await self._ask(action, context)
 
@@ -100,13 +101,13 @@ class EvaluationHandler:
             answer = await self._bighub.evaluate(asking.question(action))
         except Unauthorized:
             self._metrics.bighub_answered("evaluate", "unauthorized", context.clock.monotonic() - began)
-            self._excused[action.identity()] = context.clock.now()
+            self._excuse(action, context.clock.now())
             raise
         except TemporaryFailure as failure:
             self._metrics.bighub_answered("evaluate", "temporary", context.clock.monotonic() - began)
             since = max(context.first_tried, self._excused.get(action.identity(), 0.0))
             waited = context.clock.now() - since
-            if waited < self._settings.bighub.evaluator_seconds:
+            if waited < self._patience:
                 raise
             reason = f"BIGHUB could not be asked for {waited:.0f} s: {failure.reason}"
             return deciding.unreachable(reason, context.clock.now())
@@ -123,6 +124,13 @@ class EvaluationHandler:
             valid_seconds=self._settings.bighub.valid_seconds,
             took_seconds=took,
         )
+
+    def _excuse(self, action: ActionProposed, now: float) -> None:
+        self._excused.pop(action.identity(), None)
+        self._excused[action.identity()] = now
+        # What lies further back than the whole patience changes no answer; it may be another worker's by now.
+        while (oldest := next(iter(self._excused))) and self._excused[oldest] < now - self._patience:
+            del self._excused[oldest]
 
     def _decided(self, action: ActionProposed, decision: Decision, context: Context) -> Effects:
         ref = action.ref

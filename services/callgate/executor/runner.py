@@ -338,7 +338,8 @@ class Runner:
 
 def _call(decided: ActionDecided) -> Call:
     ref, raw = decided.action.ref, decided.decision.constraints
-    constraints = orjson.loads(bytes(raw)) if raw is not None else {}
+    given = orjson.loads(bytes(raw)) if raw is not None else {}
+    constraints = given if isinstance(given, dict) else {"unreadable": given}
     return Call(action_id=ref.id, tenant=ref.tenant, session=ref.session, agent=ref.agent, constraints=constraints)
 
 
