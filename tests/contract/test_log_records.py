@@ -139,6 +139,16 @@ async def test_a_follower_gets_what_is_there_and_what_comes(engine: Engine) -> N
     assert [record.value for record in got if record.partition == 1] == [b"3"]
 
 
+@pytest.mark.parametrize(("topic", "partition"), [("no.such.topic", 0), (IN, 4), ("control", 1)])
+async def test_a_place_that_is_not_there_is_not_waited_for(engine: Engine, topic: str, partition: int) -> None:
+    """Who reads a topic or partition that nobody can write is told at once."""
+    log = await engine.open()
+    with pytest.raises(ValueError, match=topic):
+        await values(log, topic, partition)
+    with pytest.raises(ValueError, match=topic):
+        await first(log.follow(topic, [partition], {}), 1, seconds=2)
+
+
 async def test_a_closed_log_says_so(engine: Engine) -> None:
     """Who follows or publishes when the log is closed is told, and does not wait for ever; closing again is nothing."""
     log = await engine.open()

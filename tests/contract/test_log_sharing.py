@@ -150,6 +150,35 @@ async def test_a_cancelled_claim_loses_no_lease(engine: Engine) -> None:
     assert sorted(lease.number for lease in leases) == [0, 1, 2, 3]
 
 
+async def test_claims_at_the_same_time_get_different_leases(engine: Engine) -> None:
+    """However many callers claim for one member at once, no two of them are given the same lease, and none is lost."""
+    if engine.hostile:
+        pytest.skip("the hostile mode keeps one claim at a time")
+    log = await engine.open()
+    group = await log.join(GROUP, TOPICS)
+    got = await asyncio.gather(*(group.claim(0.3) for _ in range(6)))
+    assert sorted(lease.number for lease in got if lease is not None) == [0, 1, 2, 3]
+
+
+async def test_a_cancelled_leave_goes_on(engine: Engine) -> None:
+    """A member whose leaving was given up at any moment has left: it does not beat on for leases that nobody works."""
+    log, other = await engine.open(), await engine.open()
+    for steps in range(6):
+        leaver = await log.join(GROUP, TOPICS)
+        await all_leases(leaver, 4)
+        leaving = asyncio.ensure_future(leaver.leave())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.wait((leaving,))
+        if steps:
+            follower = await other.join(GROUP, TOPICS)
+            await all_leases(follower, 4, seconds=2)
+            await follower.leave()
+        else:
+            await leaver.leave()  # it had not begun
+
+
 async def _silenced(engine: Engine) -> tuple[ManualClock, Log, list[Lease], Group]:
     """A member that holds everything and has fallen silent, and another that waits."""
     engine.clock = clock = ManualClock()

@@ -51,16 +51,16 @@ def locked(address: str) -> Iterator[None]:
 
 
 class Failing:
-    """A connection whose next COMMIT fails, before or after it has been carried out."""
+    """A connection whose next COMMIT, or other statement, fails, before or after it has been carried out."""
 
-    def __init__(self, real: sqlite3.Connection, code: str, *, after: bool) -> None:
-        self._real, self._code, self._after = real, code, after
+    def __init__(self, real: sqlite3.Connection, code: str, *, after: bool = False, statement: str = "COMMIT") -> None:
+        self._real, self._code, self._after, self._statement = real, code, after, statement
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
 
     def execute(self, statement: str, *values: Any) -> Any:
-        if statement != "COMMIT" or not self._code:
+        if statement != self._statement or not self._code:
             return self._real.execute(statement, *values)
         error = sqlite3.OperationalError("planted")
         error.sqlite_errorname, self._code = self._code, ""
@@ -202,6 +202,43 @@ async def test_a_commit_of_unknown_end_is_whole_or_nothing(log: Log, after: bool
     assert again.number == lease.number
     visible = (await values(log, OUT), dict(again.table), again.progress[IN])
     assert visible == (([b"out"], {"k": b"v"}, Progress(7)) if after else ([], {}, Progress()))
+
+
+async def test_a_transaction_that_can_not_be_undone_is_undone_later(log: Log) -> None:
+    """Where even the rollback fails the caller hears of its own trouble, and the next unit is not in its way."""
+    connection = embedded(log).store._connection
+    lease = await lease_of(log, 0)
+    plant(log, "SQLITE_FULL")
+    connection.db = Failing(connection.db, "SQLITE_IOERR_READ", statement="ROLLBACK")  # type: ignore[assignment]
+    with pytest.raises(LogUnavailable, match=r"disk is full"):
+        await lease.commit(UNIT)
+    await lease.commit(UNIT)
+    assert await values(log, OUT) == [b"out"]
+
+
+async def test_members_live_while_old_records_are_dropped(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long maintenance takes, the beats go on."""
+    clock = ManualClock()
+    log = await open_log(address, clock=clock)
+    lease = await lease_of(log, 0)
+    maintaining = asyncio.Event()
+
+    async def endless(*_: object) -> None:
+        maintaining.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(embedded(log), "_compact", endless)
+    monkeypatch.setattr(embedded(log), "_forget", endless)
+    await clock.advance(engine.MAINTENANCE_SECONDS)
+    await maintaining.wait()
+    for _ in range(20):
+        await clock.advance(engine.BEAT_SECONDS)
+        await asyncio.sleep(0.01)
+    beaten = embedded(log)._beaten
+    assert beaten is not None
+    assert clock.monotonic() - beaten < engine.DEAD_SECONDS
+    assert await lease.held()
+    await log.close()
 
 
 async def test_a_publish_of_unknown_end_says_so(log: Log) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from callgate.failures import BadInput
 from callgate.log.port import CommitUnknown, LogUnavailable
@@ -63,8 +63,9 @@ class Connection:
 
         Raises `LogUnavailable` where nothing was written, `CommitUnknown` where only reading can tell.
         """
-        if not durable:
-            with self.reading():
+        with self.reading():
+            self._rollback()  # where the last one could not be: it would be in the way of this one for ever
+            if not durable:
                 self.db.execute("PRAGMA synchronous=NORMAL")
         try:
             with self._mapped("write to"):
@@ -73,7 +74,7 @@ class Connection:
                 with self._mapped("write to"):
                     yield
             except BaseException:
-                self._rollback()
+                self._undo()
                 raise
             self._commit()
         finally:
@@ -84,11 +85,16 @@ class Connection:
         try:
             self.db.execute("COMMIT")
         except sqlite3.OperationalError as error:
-            self._rollback()
+            self._undo()
             if _kind(error) == "SQLITE_IOERR":
                 # The last page may or may not be on the disk. The next transaction settles it either way.
                 raise CommitUnknown(f"the end of a write to the log {self.path} is unknown: {error}") from error
             raise self._unavailable("write to", error) from error
+
+    def _undo(self) -> None:
+        # After trouble, whose own error is the one to be told. What can't be undone now is by the next transaction.
+        with suppress(sqlite3.OperationalError):
+            self._rollback()
 
     def _rollback(self) -> None:
         if self.db.in_transaction:

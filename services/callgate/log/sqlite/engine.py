@@ -7,7 +7,7 @@ SQLite whether another connection has committed: cheap enough to ask often.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TypeVar
@@ -74,7 +74,9 @@ class SqliteLog:
         """Read where the topics end and begin to watch."""
         self._version = self.store.version()
         self._ends = await self.call(self.store.ends)
-        self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._keep())]
+        self._tasks = [asyncio.create_task(self._poll()), asyncio.create_task(self._keep(self.beat, BEAT_SECONDS))]
+        # Beside the beats: dropping a month of records takes longer than a member may be silent.
+        self._tasks.append(asyncio.create_task(self._keep(self.maintain, MAINTENANCE_SECONDS)))
 
     async def call(self, work: Callable[[], T]) -> T:
         """Run a blocking call of the store in its thread."""
@@ -108,7 +110,8 @@ class SqliteLog:
         return joined
 
     async def follow(self, topic: str, partitions: Sequence[int], start: Mapping[int, int]) -> AsyncIterator[Record]:
-        """See `Log.follow`."""
+        """See `Log.follow`. Raises ValueError for a topic or partition that is not there."""
+        self._check_place(topic, *partitions)
         at = {partition: start.get(partition, 0) for partition in partitions}
         with self.watching([(topic, partition) for partition in partitions]) as grown:
             while True:
@@ -125,7 +128,8 @@ class SqliteLog:
                     await grown.wait()
 
     async def scan(self, topic: str, partition: int, start: int = 0) -> AsyncIterator[Record]:
-        """See `Log.scan`."""
+        """See `Log.scan`. Raises ValueError for a topic or partition that is not there."""
+        self._check_place(topic, partition)
         known = catalogue.BY_NAME.get(topic)
         if known is not None and known.compacted:
             # At once and not in pages: a key that is written meanwhile would be in no page.
@@ -221,6 +225,12 @@ class SqliteLog:
         if self._closed:
             raise LogUnavailable(f"the log {self.store.path} is closed")
 
+    def _check_place(self, topic: str, *partitions: int) -> None:
+        # Nothing would ever come of it, and its reader would wait for ever.
+        for partition in partitions:
+            if not 0 <= partition < partitions_of(topic, self.partitions):
+                raise ValueError(f"{topic} has no partition {partition}")
+
     def _moved(self, place: tuple[str, int], end: int) -> bool:
         if self._ends.get(place, 0) >= end:
             return False
@@ -269,19 +279,15 @@ class SqliteLog:
                         group.stir()
                 self._version = current
 
-    async def _keep(self) -> None:
-        maintained = self.clock.monotonic()
+    async def _keep(self, work: Callable[[], Awaitable[None]], every: float) -> None:
         while True:
-            await self.clock.sleep(BEAT_SECONDS)
+            await self.clock.sleep(every)
             try:
-                await self.beat()
-                if self.clock.monotonic() - maintained > MAINTENANCE_SECONDS:
-                    maintained = self.clock.monotonic()
-                    await self.maintain()
+                await work()
             except (LogUnavailable, CommitUnknown) as failure:
                 _logger.warning("the log could not be kept", reason=str(failure))
             except Exception:
-                _logger.exception("keeping the log has a defect: its leases will be taken over")
+                _logger.exception("keeping the log has a defect, and is not done any more")
                 raise
 
 

@@ -44,6 +44,7 @@ class SqliteGroup:
         """Whether it holds less than its share, and so wants to hear of any change."""
         self._stirred = asyncio.Event()
         self._left = False
+        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def member(self) -> str:
@@ -56,9 +57,11 @@ class SqliteGroup:
         until = clock.monotonic() + wait
         while not self._left:
             self._stirred.clear()
-            lease = await self._taken()
+            lease, fresh = await self._taken()
             if lease is not None:
                 return lease
+            if not fresh:
+                continue
             left = until - clock.monotonic()
             if left <= 0:
                 return None
@@ -68,10 +71,14 @@ class SqliteGroup:
 
     async def leave(self) -> None:
         """See `Group.leave`. Where the file can't be written now, the others notice the silence."""
-        if self._left:
-            return
-        self._left = True
-        self._stirred.set()
+        if self._leaving is None:
+            self._left = True
+            self._stirred.set()
+            # Once begun it goes on although its caller gives up: half a leave would beat for leases that nobody works.
+            self._leaving = asyncio.ensure_future(self._leave())
+        await asyncio.shield(self._leaving)
+
+    async def _leave(self) -> None:
         async with self._changing:
             for lease in list(self._held.values()):
                 lease.end()
@@ -116,18 +123,21 @@ class SqliteGroup:
         for lease in rest[: max(0, beyond - closing)]:
             lease.close_within(CLOSING_SECONDS)
 
-    async def _taken(self) -> SqliteLease | None:
+    async def _taken(self) -> tuple[SqliteLease | None, bool]:
+        """What could be taken, and whether it says how things are now.
+
+        It does not where it was begun for a call that gave up, or another call that waited for it too has got it.
+        """
+        own = self._taking is None
         if self._taking is None:
             self._taking = asyncio.ensure_future(self._take())
-        try:
-            lease = await asyncio.shield(self._taking)
-        except asyncio.CancelledError:
-            raise  # what it takes is kept for the next call
-        except BaseException:
-            self._taking = None
-            raise
+        taking = self._taking
+        # Where this is cancelled, what it takes is kept for the next call.
+        await asyncio.wait((taking,))
+        if self._taking is not taking:
+            return None, False
         self._taking = None
-        return lease
+        return taking.result(), own
 
     async def _free(self, fence: Fence) -> None:
         with suppress(LogUnavailable, CommitUnknown):
