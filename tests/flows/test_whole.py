@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
-from tests.support.whole import Whole, whole
+from tests.support.whole import Whole, message, whole
 
 from callgate.events import topics
 from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt
+from callgate.events.codec import encode
 from callgate.events.control import ControlChanged
-from callgate.events.turns import ActionReply, TurnCompleted
+from callgate.events.routing import address
+from callgate.events.turns import ActionReply, TurnCompleted, TurnOrigin, TurnRecorded
 from callgate.log.port import Outgoing
 
 ENDS: list[tuple[str, list[tuple[str, Any]], list[str]]] = [
@@ -55,6 +59,7 @@ async def one_end_each(gate: Whole) -> Counter[str]:
     started = {identifier for identifier, (status,) in ends.items() if status in RAN}
     might = {identifier for identifier, (status,) in ends.items() if status == "in_doubt"}
     assert started <= set(gate.marks.effects) <= started | might
+    assert await gate.violations() == []
     return Counter(status for (status,) in ends.values())
 
 
@@ -121,6 +126,33 @@ async def test_a_turn_submitted_twice_counts_once(tmp_path: Path) -> None:
         assert {event.turn_key for event in completed} == {keys[0], completed[-1].turn_key}
 
 
+async def test_a_turn_on_a_wrong_partition_is_still_that_turn(tmp_path: Path) -> None:
+    """A producer with another partitioner puts a turn elsewhere: alone it is done, and beside the right one it is one.
+
+    The key of the turn, and so of its actions, comes from its home and not from where it arrived.
+    """
+    async with whole(tmp_path / "log.db") as gate:
+        for session, right_first in (("s1", False), ("s2", True)):
+            origin = TurnOrigin(tenant="acme", session=session, turn="1", agent="agent")
+            key = await gate.submit(session, ("act", {"n": 1})) if right_first else gate.client.turn_key(origin)
+            await _misplace(gate, origin)
+            assert await gate.statuses(key) == ["executed"]
+            assert await gate.submit(session, ("act", {"n": 1})) == key
+            assert await gate.statuses(await gate.submit(session, ("act", {"n": 2}), turn="2")) == ["executed"]
+            assert len(await gate.actions(key)) == 1
+        assert await one_end_each(gate) == Counter({"executed": 4})
+
+
+async def _misplace(gate: Whole, origin: TurnOrigin) -> None:
+    response = msgspec.Raw(orjson.dumps(message(("act", {"n": 1}))))
+    turn = TurnRecorded(origin=origin, format="chat_completions", response=response, submitted_at=time.time())
+    value, headers = encode(turn, source="elsewhere", time=1.0)
+    at = address(turn, gate.log.partitions)
+    for step in range(1, gate.log.partitions):
+        wrong = (at.partition + step) % gate.log.partitions
+        await gate.log.publish([Outgoing(at.topic, wrong, None, value, headers)])
+
+
 async def test_two_sessions_that_mean_one_effect_have_one(tmp_path: Path) -> None:
     """Calls of two sessions that name the same effect share one claim: the tool runs for one of them only."""
     async with whole(tmp_path / "log.db") as gate:
@@ -128,6 +160,7 @@ async def test_two_sessions_that_mean_one_effect_have_one(tmp_path: Path) -> Non
         ends = sorted([(await gate.statuses(key))[0] for key in keys])
         assert ends == ["executed", "not_executed", "not_executed"]
         assert sum(gate.marks.effects.values()) == 1
+        assert await gate.violations() == []
 
 
 async def test_what_is_stopped_is_killed_and_what_is_held_waits(tmp_path: Path) -> None:
@@ -146,8 +179,6 @@ async def test_what_is_stopped_is_killed_and_what_is_held_waits(tmp_path: Path) 
 
 
 async def _switch(gate: Whole, change: ControlChanged) -> None:
-    from callgate.events.codec import encode  # noqa: PLC0415 - only this writes what no client may
-
     value, headers = encode(change, source="test", time=1.0)
     await gate.log.publish([Outgoing(topics.CONTROL.name, 0, change.scope().encode(), value, headers)])
 

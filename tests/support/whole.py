@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
@@ -12,10 +13,13 @@ from typing import Any, Literal
 
 import orjson
 
-from callgate.cli.hosting import SERVICES, hosted
+from callgate.cli.checker.facts import gather
+from callgate.cli.checker.judge import Expected, Violation, judge
+from callgate.cli.hosting import SERVICES, Hosted, hosted
+from callgate.cli.play.recorded import witness_file
 from callgate.client.client import Client
 from callgate.clock import SystemClock
-from callgate.events import topics
+from callgate.events import ids, topics
 from callgate.events.actions import ActionFinished, ActionInDoubt, ActionProposed
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.events.codec import decode
@@ -57,14 +61,21 @@ ANSWERS: Mapping[str, Literal["approve", "reject"]] = {"pay": "approve", "transf
 
 @dataclass(slots=True)
 class Marks:
-    """What the tools did."""
+    """What the tools did; also a line for each effect at the witness, for the checker."""
 
+    witness: Path
     effects: Counter[str] = field(default_factory=Counter)
     """Starts by action id."""
     running: int = 0
     most_running: int = 0
     """The most `together` calls that ran at once."""
     constraints: list[Mapping[str, Any]] = field(default_factory=list)
+
+    def effect(self, action_id: str) -> None:
+        """The tool has its effect."""
+        self.effects[action_id] += 1
+        with self.witness.open("ab") as lines:
+            lines.write(orjson.dumps({"action_id": action_id, "pid": os.getpid()}) + b"\n")
 
 
 def toolbox_of(marks: Marks) -> Toolbox:
@@ -73,7 +84,7 @@ def toolbox_of(marks: Marks) -> Toolbox:
 
     def plain(name: str, **options: Any) -> None:
         def function(n: int, *, call: Call) -> int:
-            marks.effects[call.action_id] += 1
+            marks.effect(call.action_id)
             return n
 
         box.tool(function, name=name, **options)
@@ -84,25 +95,25 @@ def toolbox_of(marks: Marks) -> Toolbox:
 
     @box.tool(honours=("max_percentage",))
     def restart(n: int, *, call: Call) -> int:
-        marks.effects[call.action_id] += 1
+        marks.effect(call.action_id)
         marks.constraints.append(call.constraints)
         return n
 
     @box.tool
     def fail(n: int, *, call: Call) -> int:
-        marks.effects[call.action_id] += 1
+        marks.effect(call.action_id)
         message = f"no {n} here"
         raise LookupError(message)
 
     @box.tool(timeout_seconds=0.3)
     async def hang(n: int, *, call: Call) -> int:
-        marks.effects[call.action_id] += 1
+        marks.effect(call.action_id)
         await asyncio.sleep(60)
         return n
 
     @box.tool(parallel=True)
     async def together(n: int, *, call: Call) -> int:
-        marks.effects[call.action_id] += 1
+        marks.effect(call.action_id)
         marks.running += 1
         marks.most_running = max(marks.most_running, marks.running)
         try:
@@ -136,13 +147,24 @@ class Whole:
 
     log: Log
     client: Client
-    sandbox: Sandbox
+    services: Hosted
     marks: Marks
+    expected: dict[str, Expected] = field(default_factory=dict)
+    """What was submitted, as the checker must find it, by action id."""
 
     async def submit(self, session: str, *calls: tuple[str, Any], turn: str = "1") -> str:
         """Submit a turn of these calls; returns its key."""
         origin = TurnOrigin(tenant="acme", session=session, turn=turn, agent="agent")
-        return await self.client.record(origin, message(*calls))
+        key = await self.client.record(origin, message(*calls))
+        for position, (_, given) in enumerate(calls):
+            output = orjson.dumps(given["n"]) if isinstance(given, dict) and "n" in given else None
+            action = ids.action_id(key, 0, position, f"c{position}")
+            self.expected.setdefault(action, Expected(key, position, f"c{position}", output))
+        return key
+
+    async def violations(self) -> list[Violation]:
+        """What the checker says of the log and the witness: it believes no service, and must find nothing."""
+        return judge(await gather(self.log, self.marks.witness), self.expected)
 
     async def completed(self, key: str, seconds: float = 30.0) -> TurnCompleted:
         """The turn's end, which must come."""
@@ -184,23 +206,28 @@ class Whole:
 
 @asynccontextmanager
 async def whole(
-    path: Path, *, seed: int | None = None, services: Sequence[Any] = SERVICES, policy: str = POLICY
+    path: Path,
+    *,
+    seed: int | None = None,
+    services: Sequence[Any] = SERVICES,
+    policy: str = POLICY,
+    url: str | None = None,
+    evaluator_seconds: float = 900.0,
 ) -> AsyncIterator[Whole]:
-    """All services on a fresh log, hostile where a seed is given, with people who answer by `ANSWERS`."""
-    clock, marks = SystemClock(), Marks()
+    """All services on a log, hostile where a seed is given, with people who answer by `ANSWERS`.
+
+    They ask a sandbox of their own, unless `url` names one that is the test's to stop and start.
+    """
+    clock, marks = SystemClock(), Marks(witness_file(path))
     async with AsyncExitStack() as stack:
-        sandbox = await stack.enter_async_context(Sandbox(policy=parse_policy(policy)))
+        if url is None:
+            url = (await stack.enter_async_context(Sandbox(policy=parse_policy(policy)))).url
         hostile = None if seed is None else Hostility(seed=seed)
         log = await open_log(f"sqlite:///{path}", clock=clock, hostile=hostile)
         stack.push_async_callback(log.close)
-        settings = Settings(
-            bighub=BighubSettings(url=sandbox.url, key=Secret("any")),
-            executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
-            approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
-            worker=WorkerSettings(retry_first_seconds=0.05, park_seconds=0.5, drain_seconds=5),
-        )
-        gate = Whole(log, Client(log, clock), sandbox, marks)
-        await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
+        settings = settings_for(url, evaluator_seconds)
+        running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
+        gate = Whole(log, Client(log, clock), running, marks)
         people = asyncio.create_task(_answer(gate))
         try:
             yield gate
@@ -208,6 +235,18 @@ async def whole(
             people.cancel()
             with suppress(asyncio.CancelledError):
                 await people
+
+
+def settings_for(url: str, evaluator_seconds: float) -> Settings:
+    """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
+    return Settings(
+        bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
+        executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
+        approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
+        worker=WorkerSettings(
+            retry_seconds=1.0, retry_first_seconds=0.05, retry_most_seconds=0.3, park_seconds=0.5, drain_seconds=5
+        ),
+    )
 
 
 async def _answer(gate: Whole) -> None:
