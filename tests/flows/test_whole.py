@@ -185,7 +185,7 @@ async def _switch(gate: Whole, change: ControlChanged) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 async def test_an_unkind_log_changes_no_promise(seed: int, tmp_path: Path) -> None:
     """Lost leases, commits of unknown end and double deliveries lose no call, end none twice and start none twice."""
     async with whole(tmp_path / "log.db", seed=seed) as gate:

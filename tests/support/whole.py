@@ -34,6 +34,8 @@ from callgate.settings import ApprovalSettings, BighubSettings, ExecutorSettings
 from callgate.tools.toolbox import Call, Toolbox
 
 DEADLINE_SECONDS = 2.0
+TIMEOUT_SECONDS = 3.0
+"""The tools answer at once. A claim whose lease was lost is in doubt only after it, as the tool might still run."""
 POLICY = """
 [default]
 decision = "allow"
@@ -87,19 +89,19 @@ def toolbox_of(marks: Marks) -> Toolbox:
             marks.effect(call.action_id)
             return n
 
-        box.tool(function, name=name, **options)
+        box.tool(function, name=name, timeout_seconds=TIMEOUT_SECONDS, **options)
 
     for name in ("act", "drop", "pay", "grant", "credit", "close", "transfer"):
         plain(name)
     plain("refund", effect_key_from_args=lambda arguments: f"refund:{arguments['n']}")
 
-    @box.tool(honours=("max_percentage",))
+    @box.tool(honours=("max_percentage",), timeout_seconds=TIMEOUT_SECONDS)
     def restart(n: int, *, call: Call) -> int:
         marks.effect(call.action_id)
         marks.constraints.append(call.constraints)
         return n
 
-    @box.tool
+    @box.tool(timeout_seconds=TIMEOUT_SECONDS)
     def fail(n: int, *, call: Call) -> int:
         marks.effect(call.action_id)
         message = f"no {n} here"
@@ -111,7 +113,7 @@ def toolbox_of(marks: Marks) -> Toolbox:
         await asyncio.sleep(60)
         return n
 
-    @box.tool(parallel=True)
+    @box.tool(parallel=True, timeout_seconds=TIMEOUT_SECONDS)
     async def together(n: int, *, call: Call) -> int:
         marks.effect(call.action_id)
         marks.running += 1
