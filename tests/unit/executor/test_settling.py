@@ -340,3 +340,46 @@ async def test_an_open_claim_is_never_forgotten() -> None:
 
 def _forgetting(on: ExecutionBench, key: str) -> Timer:
     return Timer(f"forget/{key}", "any", on.clock.now())
+
+
+async def test_a_claim_past_its_horizon_ends_with_what_its_own_process_knows() -> None:
+    """Where nothing is delivered again, the horizon brings the end: the tool is not started again for it."""
+    on = bench()
+
+    def lose(stage: int) -> None:
+        if stage == 1:
+            raise LeaseLost("taken away while the tool ran")
+
+    on.before_stage = lose
+    with pytest.raises(LeaseLost):
+        await on.deliver(on.decided(on.proposed()))
+    on.before_stage = lambda _: None
+    await on.clock.advance(37.0)
+    await on.fire_due()
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
+
+
+async def test_a_tool_that_still_runs_here_past_its_horizon_is_waited_for() -> None:
+    """Its own process knows that it has not come back: it says nothing, and looks again."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        begun.set()
+        await gate.wait()
+        return "done"
+
+    on = bench(behave=wait)
+    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
+    await begun.wait()
+    delivered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivered
+    await on.clock.advance(37.0)
+    await on.fire_due()
+    assert not on.published
+    gate.set()
+    await on.clock.advance(2.0)
+    await on.fire_due()
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
