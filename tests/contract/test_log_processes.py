@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -145,3 +146,20 @@ async def test_a_file_that_is_no_log_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"letters\.db"):
         await open_log(f"sqlite:///{other}", clock=SystemClock())
     assert other.read_bytes() == b"Dear Sir or Madam, " * 100
+
+
+_OPEN_MANY = """
+import sys
+from callgate.log.sqlite.schema import connect
+for number in range(40):
+    connect(f"{sys.argv[1]}/{number}.db", 4)[0].close()
+"""
+
+
+def test_processes_that_make_one_file_at_once_all_get_it(tmp_path: Path) -> None:
+    """A file that is being made by another process is never taken for somebody else's database."""
+    makers = [
+        subprocess.Popen([sys.executable, "-c", _OPEN_MANY, str(tmp_path)], stderr=subprocess.PIPE) for _ in range(5)
+    ]
+    complaints = [maker.communicate(timeout=60)[1].decode() for maker in makers]
+    assert complaints == [""] * len(makers)

@@ -72,8 +72,14 @@ def watch(path: str) -> sqlite3.Connection:
 
 def _known(connection: sqlite3.Connection, path: str) -> int | None:
     """The number of partitions of a finished file, found without a lock; None for a new one."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (things,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    # Both of one snapshot: another process may be making the file between the two questions.
+    connection.execute("BEGIN")
+    try:
+        (things,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
     if application == APPLICATION:
         return _partitions(connection, path)
     if application != 0 or things != 0:
