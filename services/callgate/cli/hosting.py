@@ -62,6 +62,7 @@ async def hosted(
 
     The log stays the caller's to close.
     """
+    check_means(settings, services, toolbox)
     async with AsyncExitStack() as stack:
         metrics = Metrics(settings.telemetry)
         control = ControlView(log)
@@ -98,6 +99,20 @@ def _health(workers: Sequence[Worker]) -> Health:
     return together(tuple(worker.health() for worker in workers))
 
 
+def check_means(settings: Settings, services: Sequence[Service], toolbox: Toolbox | None) -> None:
+    """Raise BadInput where a service lacks what it can't do without. Asked before anything is opened or made."""
+    if NEEDS_BIGHUB & set(services) and not settings.bighub.key:
+        raise BadInput(
+            "CALLGATE_BIGHUB_KEY",
+            "is not set, and without it nothing can be decided",
+            "Set it, or CALLGATE_BIGHUB_KEY_FILE; to try things out without BIGHUB use `callgate dev`",
+        )
+    if NEEDS_TOOLS & set(services) and toolbox is None:
+        raise BadInput(
+            "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox, or set CALLGATE_TOOLS"
+        )
+
+
 async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:
     tasks = [asyncio.create_task(worker.run(stop)) for worker in workers]
     try:
@@ -120,17 +135,7 @@ async def _jobs(
     if NEEDS_BIGHUB & set(services):
         from callgate.bighub.client import Bighub
 
-        if not host.settings.bighub.key:
-            raise BadInput(
-                "CALLGATE_BIGHUB_KEY",
-                "is not set, and without it nothing can be decided",
-                "Set it, or CALLGATE_BIGHUB_KEY_FILE; to try things out without BIGHUB use `callgate dev`",
-            )
         bighub = await stack.enter_async_context(Bighub(host.settings.bighub))
-    if NEEDS_TOOLS & set(services) and toolbox is None:
-        raise BadInput(
-            "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox, or set CALLGATE_TOOLS"
-        )
     jobs: list[Job] = []
     for service in services:
         match service:

@@ -98,12 +98,13 @@ def _leave_when_told() -> None:
 
 
 async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolbox | None) -> None:
-    from callgate.cli.hosting import hosted
+    from callgate.cli.hosting import check_means, hosted
     from callgate.clock import SystemClock
     from callgate.log.address import open_log
     from callgate.telemetry import logs
 
     logs.configure(settings.telemetry.log_level)
+    check_means(settings, services, toolbox)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         log = await open_log(settings.log, clock=clock)
