@@ -26,12 +26,11 @@ from callgate.cli.play.command import sandbox_settings
 from callgate.cli.play.custody import parked_actions
 from callgate.cli.play.player import publish
 from callgate.cli.play.report import Report, compile_report
+from callgate.cli.play.voter import answer_all
 from callgate.cli.printing import show_report
 from callgate.client.client import Client
 from callgate.clock import Clock, SystemClock
-from callgate.events import ids, topics
-from callgate.events.approvals import ApprovalRequested, ApprovalVoted
-from callgate.events.codec import Undecodable, decode
+from callgate.events import ids
 from callgate.events.turns import TurnCompleted, TurnOrigin, TurnRecorded
 from callgate.log.address import open_log
 from callgate.log.port import Log
@@ -95,7 +94,9 @@ async def run_demo(report: Path | None) -> Report:
 async def _play(log: Log, clock: Clock, running: asyncio.Task[None]) -> None:
     client = Client(log, clock, source="callgate-demo")
     showing = asyncio.create_task(Live(log, clock).run())
-    voting = asyncio.create_task(_vote(log, clock))
+    # Whom the script does not answer, nobody does: those expire.
+    answers = script.ANSWERS
+    voting = asyncio.create_task(answer_all(log, clock, APPROVER, lambda request: answers.get(request.action.ref.tool)))
     turns = [asyncio.create_task(_submit(client, log, clock, turn)) for turn in script.turns()]
     try:
         played = asyncio.create_task(_all_of(turns))
@@ -135,27 +136,6 @@ async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn)
             doubted.add(reply.action_id)
             if len(doubted) == turn.calls:
                 return
-
-
-async def _vote(log: Log, clock: Clock) -> None:
-    """The demo's person: answers some calls, and lets others expire."""
-    async for record in log.follow(topics.BALLOTS.name, range(log.partitions), {}):
-        try:
-            event = decode(record.value, record.headers).event
-        except Undecodable:
-            continue
-        if not isinstance(event, ApprovalRequested):
-            continue
-        answer = script.ANSWERS.get(event.action.ref.tool)
-        if answer is not None:
-            vote = ApprovalVoted(
-                vote_id=f"demo-{event.approval_id}",
-                approval_id=event.approval_id,
-                digest=event.action.ref.digest,
-                answer=answer,
-                approver=APPROVER,
-            )
-            await publish(log, clock, vote)
 
 
 def _expected(log: Log) -> dict[str, Expected]:

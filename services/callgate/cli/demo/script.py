@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
+from callgate.cli.play.voter import Says
 from callgate.events.turns import ResponseFormat
 
 TENANT = "demo"
 
-Answer = Literal["approve", "reject"]
-
-ANSWERS: dict[str, Answer] = {"refund_payment": "approve", "grant_access": "reject", "transfer_money": "approve"}
+ANSWERS: dict[str, Says] = {"refund_payment": "approve", "grant_access": "reject", "transfer_money": "approve"}
 """What the demo's person says, by tool. Nobody answers for any other tool, so those expire."""
 
 POLICY = """\

@@ -21,9 +21,10 @@ from callgate.cli.play import corpora, recorded
 from callgate.cli.play.custody import parked_actions
 from callgate.cli.play.player import Player
 from callgate.cli.play.report import Report, compile_report
-from callgate.cli.play.voter import answer_all
+from callgate.cli.play.voter import Says, answer_all
 from callgate.cli.printing import as_json, show_report
 from callgate.clock import Clock, SystemClock
+from callgate.events.approvals import ApprovalRequested
 from callgate.failures import BadInput, CallgateError
 from callgate.log.address import open_log
 from callgate.log.port import Log
@@ -34,6 +35,9 @@ Approvals = Literal["approve", "reject", "expire"]
 
 EXPIRE_SECONDS = 2.0
 """How long a play waits for a person that it does not have."""
+
+APPROVER = "play"
+"""Who a play votes as."""
 
 _PROGRESS_SECONDS = 0.5
 
@@ -145,7 +149,12 @@ async def _played(
             services = await stack.enter_async_context(hosted(settings, log, clock, SERVICES, toolbox))
             others.append(services.running)
         if asked.approvals != "expire":
-            others.append(asyncio.create_task(answer_all(log, clock, asked.approvals, player.turn_keys)))
+            said = asked.approvals
+
+            def answer(request: ApprovalRequested) -> Says | None:
+                return said if request.action.ref.turn_key in player.turn_keys else None
+
+            others.append(asyncio.create_task(answer_all(log, clock, APPROVER, answer)))
         playing = asyncio.create_task(player.run(asked.concurrency))
         showing = asyncio.create_task(_show_progress(player, clock, quiet=quiet))
         stopped = _stop_signal()

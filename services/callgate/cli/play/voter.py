@@ -1,8 +1,8 @@
-"""The voter: answers the approvals of a play through the votes entrance, as a person's client would."""
+"""The voter: answers approvals through the votes entrance, as a person's client would, where there is no person."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable
 from typing import Literal
 
 from callgate.cli.play.player import publish
@@ -12,22 +12,22 @@ from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.events.codec import Undecodable, decode
 from callgate.log.port import Log
 
-APPROVER = "play"
+Says = Literal["approve", "reject"]
 
 
-async def answer_all(log: Log, clock: Clock, answer: Literal["approve", "reject"], turn_keys: Collection[str]) -> None:
-    """Give every approval of these turns the same answer, for ever. A vote cast twice has one id, and counts once."""
+async def answer_all(log: Log, clock: Clock, approver: str, answer: Callable[[ApprovalRequested], Says | None]) -> None:
+    """Answer each approval as `answer` says, for ever; None leaves it open. A repeat has the same id: it counts once."""
     async for record in log.follow(topics.BALLOTS.name, range(log.partitions), {}):
         try:
             event = decode(record.value, record.headers).event
         except Undecodable:
             continue
-        if isinstance(event, ApprovalRequested) and event.action.ref.turn_key in turn_keys:
+        if isinstance(event, ApprovalRequested) and (said := answer(event)) is not None:
             vote = ApprovalVoted(
-                vote_id=f"play-{event.approval_id}",
+                vote_id=f"{approver}-{event.approval_id}",
                 approval_id=event.approval_id,
                 digest=event.action.ref.digest,
-                answer=answer,
-                approver=APPROVER,
+                answer=said,
+                approver=approver,
             )
             await publish(log, clock, vote)
