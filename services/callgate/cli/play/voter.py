@@ -16,7 +16,7 @@ Says = Literal["approve", "reject"]
 
 
 async def answer_all(log: Log, clock: Clock, approver: str, answer: Callable[[ApprovalRequested], Says | None]) -> None:
-    """Answer each approval as `answer` says, for ever; None leaves it open. A repeat has the same id: it counts once."""
+    """Answer each approval as `answer` says, for ever; None leaves it open. A repeat has one id: it counts once."""
     async for record in log.follow(topics.BALLOTS.name, range(log.partitions), {}):
         try:
             event = decode(record.value, record.headers).event
