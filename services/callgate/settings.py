@@ -137,11 +137,54 @@ class TelemetrySettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """How Kafka is reached, where CALLGATE_LOG is a kafka:// address."""
+
+    security: str = "plaintext"
+    """plaintext, ssl, sasl_plaintext or sasl_ssl."""
+    mechanism: str = "PLAIN"
+    """Of SASL: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER."""
+    user: str = ""
+    """User name for PLAIN and SCRAM."""
+    password: Secret = field(default_factory=lambda: Secret(""))
+    """Password for PLAIN and SCRAM."""
+    token_file: str = ""
+    """OAUTHBEARER: a file with the token, read anew for every connection, so that whoever renews it need not tell."""
+    ca_file: str = ""
+    """Certificates (PEM) that the brokers' are checked against; empty: those of the system."""
+    cert_file: str = ""
+    """Our own certificate (PEM), where the brokers ask for one."""
+    key_file: str = ""
+    """Its private key (PEM); empty: it is in `cert_file`."""
+    key_password: Secret = field(default_factory=lambda: Secret(""))
+    """Password of the private key."""
+    session_seconds: float = 10.0
+    """How long a member may be silent before its leases pass on. Shorter resumes sooner after a crash, and takes a
+    host that stands still for dead sooner; the brokers bound it (`group.min.session.timeout.ms`, 6 s by default)."""
+    transaction_seconds: float = 10.0
+    """After which the brokers abort a transaction that nobody ends: readers wait that long for one of a dead member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicSettings:
+    """What the topics on Kafka are called, and how `callgate topics apply` makes them."""
+
+    prefix: str = ""
+    """Before every topic, group and transactional id: several Callgates can share a cluster."""
+    partitions: int = 8
+    """N, for a new log. It can't be changed afterwards: sessions have their homes by it."""
+    replicas: int = 0
+    """Copies of each partition; 0 leaves it to the brokers' default. Take 3 in production."""
+    min_insync: int = 0
+    """How many copies must have a record before it counts as written; 0 leaves it to the brokers' default. Take 2."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """All settings of a process."""
 
     log: str = "sqlite:///callgate.db"
-    """Address of the log: sqlite:///file, sqlite:////absolute/file or sqlite://:memory:."""
+    """Address of the log: sqlite:///file, sqlite:////absolute/file, sqlite://:memory: or kafka://host:port,host:port."""
     tools: str = ""
     """`module:attribute` of the user's toolbox."""
     worker: WorkerSettings = field(default_factory=WorkerSettings)
@@ -150,6 +193,8 @@ class Settings:
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     approval: ApprovalSettings = field(default_factory=ApprovalSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
+    topic: TopicSettings = field(default_factory=TopicSettings)
 
 
 class BadSettings(BadInput):
@@ -175,10 +220,17 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
     "CALLGATE_TELEMETRY_PORT": (0, 65_535),
     "CALLGATE_EXECUTOR_OUTPUT_BYTES": (1, 400_000),
+    "CALLGATE_KAFKA_SESSION_SECONDS": (1, 300),
+    "CALLGATE_KAFKA_TRANSACTION_SECONDS": (1, 900),
+    "CALLGATE_TOPIC_PARTITIONS": (1, 1024),
+    "CALLGATE_TOPIC_REPLICAS": (0, 9),
+    "CALLGATE_TOPIC_MIN_INSYNC": (0, 9),
 }
 _CHOICES: dict[str, tuple[str, ...]] = {
     "CALLGATE_PROPOSER_SIBLINGS": ("collapse", "review", "block"),
     "CALLGATE_TELEMETRY_LOG_LEVEL": ("debug", "info", "warning", "error"),
+    "CALLGATE_KAFKA_SECURITY": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
+    "CALLGATE_KAFKA_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
 }
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off", ""})
