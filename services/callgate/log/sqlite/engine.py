@@ -17,9 +17,10 @@ import structlog
 from callgate.clock import Clock
 from callgate.events import topics as catalogue
 from callgate.failures import BadInput
+from callgate.log.bounds import partitions_of
 from callgate.log.port import CommitUnknown, Group, Log, LogUnavailable, Outgoing, Position, Progress, Record
 from callgate.log.sqlite.membership import SqliteGroup
-from callgate.log.sqlite.records import Page, partitions_of
+from callgate.log.sqlite.records import Page
 from callgate.log.sqlite.store import Store, Write
 from callgate.log.sqlite.writer import Writer
 

@@ -9,9 +9,10 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from callgate.log.bounds import RECORD_BYTES, UNIT_RECORD_BYTES, check
 from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Outgoing, Position, Progress, Record, Unit
 from callgate.log.sqlite.connection import Connection
-from callgate.log.sqlite.records import RECORD_BYTES, UNIT_RECORD_BYTES, Page, Records, check
+from callgate.log.sqlite.records import Page, Records
 from callgate.log.sqlite.roster import Roster, Survey
 from callgate.log.sqlite.states import States
 
