@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench clean
+.PHONY: help setup demo test check format lock bench kafka kafka-stop clean
 
 help: ## Show what can be made
-	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Make .venv with the locked dependencies and .venv/bin/callgate
 
@@ -28,16 +28,16 @@ test: setup ## Run all tests
 	@$(BIN)/python -m pytest
 
 check: setup ## Lint, types, layers, house rules and schemas
-	@$(BIN)/ruff check services tests
-	@$(BIN)/ruff format --check services tests
+	@$(BIN)/ruff check services tests broker
+	@$(BIN)/ruff format --check services tests broker
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -q tests/house
 	@$(BIN)/callgate schemas check
 
 format: setup ## Format the code and mend what ruff can
-	@$(BIN)/ruff check --fix services tests
-	@$(BIN)/ruff format services tests
+	@$(BIN)/ruff check --fix services tests broker
+	@$(BIN)/ruff format services tests broker
 
 lock: setup ## Pin the dependencies anew, with hashes
 	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
@@ -49,6 +49,12 @@ lock: setup ## Pin the dependencies anew, with hashes
 bench: setup ## Run the benchmarks
 	@test -d bench || { echo "There is no benchmark yet: it comes with the Kafka engine." >&2; exit 1; }
 	@$(BIN)/python -m bench
+
+kafka: ## Start a local Kafka, detached, and print its address (needs a JDK and Maven)
+	@$(PYTHON) -m broker start
+
+kafka-stop: ## Stop the local Kafka; its data are kept
+	@$(PYTHON) -m broker stop
 
 clean: ## Remove what setup and tests have made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis .import_linter_cache
