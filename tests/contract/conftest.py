@@ -6,12 +6,24 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.support.log_engines import ENGINES, Engine, engines
+from tests.support.log_engines import EMBEDDED, ENGINES, Engine, embedded_engines, kafka_engine
 
 
 @pytest.fixture(params=ENGINES)
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     """One engine on an empty store."""
-    engine = engines(tmp_path)[request.param]
-    yield engine
-    await engine.close()
+    name = request.param
+    # Asked for only where it is needed, so that the other engines are tested where there is no broker.
+    found = (
+        embedded_engines(tmp_path)[name] if name in EMBEDDED else kafka_engine(name, request.getfixturevalue("kafka"))
+    )
+    yield found
+    await found.close()
+
+
+@pytest.fixture(params=EMBEDDED)
+async def embedded_engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
+    """The embedded engine, for what is planted inside it or needs its clock; tests/kafka has the counterparts."""
+    found = embedded_engines(tmp_path)[request.param]
+    yield found
+    await found.close()

@@ -39,7 +39,8 @@ async def test_what_is_published_is_read_as_it_was_written(engine: Engine) -> No
         (s.topic, s.partition, s.key, s.value, s.headers) for s in sent_
     ]
     assert [(r.topic, r.partition, r.offset) for r in read] == [(p.topic, p.partition, p.offset) for p in positions]
-    assert all(before <= record.timestamp <= engine.clock.now() for record in read)
+    tick = 0.001  # the brokers keep whole milliseconds
+    assert all(before - tick <= record.timestamp <= engine.clock.now() + tick for record in read)
 
 
 async def test_offsets_rise_and_the_end_is_beyond_the_last(engine: Engine) -> None:
@@ -162,10 +163,10 @@ async def test_a_closed_log_says_so(engine: Engine) -> None:
         await publish(log, [b"x"])
 
 
-async def test_retention_drops_what_is_old_and_nothing_else(engine: Engine) -> None:
+async def test_retention_drops_what_is_old_and_nothing_else(embedded_engine: Engine) -> None:
     """After its time a record is gone; younger ones, offsets and ends stay; a day is enough for streamed text."""
-    engine.clock = clock = Ahead()
-    log = await engine.open()
+    embedded_engine.clock = clock = Ahead()
+    log = await embedded_engine.open()
     await publish(log, [b"oldest"] * 700)
     await publish(log, [b"streamed"], topic="replies.stream")
     clock.ahead = 2 * DAY
@@ -194,16 +195,18 @@ async def test_compaction_keeps_the_latest_of_each_key(engine: Engine) -> None:
     await log.publish([sent(b"4", topic="fleet", key=b"a")])
     before = [(r.key, r.value, r.offset) async for r in log.scan("fleet", 0)]
     assert [entry[:2] for entry in before] == [(b"b", b"3"), (b"a", b"4")]
+    if engine.on_kafka:
+        return  # the brokers compact when they like, and give a follower what is there until then
     await embedded(log).maintain()
     assert [(r.key, r.value, r.offset) async for r in log.scan("fleet", 0)] == before
     followed = await first(log.follow("fleet", [0], {}), 2)
     assert [(record.key, record.value) for record in followed] == [(b"b", b"3"), (b"a", b"4")]
 
 
-async def test_a_tombstone_is_seen_and_later_forgotten(engine: Engine) -> None:
+async def test_a_tombstone_is_seen_and_later_forgotten(embedded_engine: Engine) -> None:
     """A tombstone hides what its key had, stays long enough for every follower, and then goes with its key."""
-    engine.clock = clock = Ahead()
-    log = await engine.open()
+    embedded_engine.clock = clock = Ahead()
+    log = await embedded_engine.open()
     await log.publish([sent(b"1", topic="control", key=b"a"), sent(b"1", topic="control", key=b"b")])
     await log.publish([Outgoing("control", 0, b"a", None)])
     clock.ahead = DAY

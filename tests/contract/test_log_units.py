@@ -206,7 +206,7 @@ async def test_leases_of_one_process_commit_side_by_side(engine: Engine) -> None
     """Units of many leases at once are each whole, also where one of them is of a lost lease."""
     log = await engine.open()
     group = await log.join(GROUP, (IN, ALSO_IN))
-    leases = await all_leases(group, 4)
+    leases = sorted(await all_leases(group, 4), key=lambda lease: lease.number)
     await leases[3].release()
     units = [Unit((sent(b"o", lease.number, OUT),), {"k": b"v"}) for lease in leases]
     ends = await asyncio.gather(

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiokafka.admin import AIOKafkaAdminClient
+
+from callgate.cli.play.custody import GROUPS
 from callgate.clock import Clock, SystemClock
 from callgate.events.topics import PROPOSED, TURNS
-from callgate.log.address import open_log
+from callgate.log.address import PARTITIONS, bootstrap_of, open_log
+from callgate.log.kafka.cluster import apply
+from callgate.log.kafka.connection import client_options
+from callgate.log.kafka.layout import desired
 from callgate.log.port import Group, Lease, Log, Outgoing, Position, Record
 from callgate.log.sqlite.engine import SqliteLog
 from callgate.log.sqlite.hostile import HostileGroup, HostileLog, Hostility
 from callgate.log.sqlite.membership import SqliteGroup
+from callgate.settings import KafkaSettings, TopicSettings
 
 IN, ALSO_IN, OUT = TURNS.name, PROPOSED.name, "replies"
 """Two topics that the tests' groups read, and one that they write."""
@@ -25,6 +33,10 @@ UNKIND = ("gaps", "slow", "late", "twice")
 for."""
 
 
+SESSION_SECONDS = 2.0
+"""Of members on Kafka in tests: short, so that the dead are noticed soon."""
+
+
 @dataclass
 class Engine:
     """One engine on one store, which may be opened several times."""
@@ -33,6 +45,8 @@ class Engine:
     address: str
     clock: Clock = field(default_factory=SystemClock)
     hostile: bool = False
+    prefix: str = ""
+    """On Kafka: of the topics, so that no test sees another's."""
     opened: list[Log] = field(default_factory=list)
 
     @property
@@ -40,12 +54,30 @@ class Engine:
         """Whether what was written is there when it is opened again."""
         return "memory" not in self.address
 
+    @property
+    def on_kafka(self) -> bool:
+        """Whether it is Kafka."""
+        return self.address.startswith("kafka://")
+
+    @property
+    def unhurried_seconds(self) -> float:
+        """How long what the embedded engine does at once may take: a group of the brokers' shares out by rounds."""
+        return 10.0 if self.on_kafka else 1.0
+
     async def open(self) -> Log:
         """A handle on the store, as another process would have it; a store in memory has only one."""
         if self.opened and not self.durable:
             return self.opened[0]
+        if self.on_kafka and not self.opened:
+            await lay_out(self.address, self.prefix)
         unkind = Hostility(seed=len(self.opened), gaps=0.4, unknown=0, lost=0, slow=0.5, late=0.3)
-        log = await open_log(self.address, clock=self.clock, hostile=unkind if self.hostile else None)
+        log = await open_log(
+            self.address,
+            clock=self.clock,
+            hostile=unkind if self.hostile else None,
+            kafka=KafkaSettings(session_seconds=SESSION_SECONDS),
+            topic=TopicSettings(prefix=self.prefix),
+        )
         self.opened.append(log)
         return log
 
@@ -53,10 +85,28 @@ class Engine:
         """Close every handle."""
         for log in self.opened:
             await log.close()
+        if self.on_kafka and self.opened:
+            await clear(self.address, self.prefix)
 
 
-def engines(folder: Path) -> dict[str, Engine]:
-    """Every engine, on a store of its own."""
+async def clear(address: str, prefix: str) -> None:
+    """Delete the topics of a test: thousands of them would wear the broker down."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_of(address))
+    await admin.start()
+    try:
+        await admin.delete_topics([topic for topic in await admin.list_topics() if topic.startswith(prefix)])
+    finally:
+        await admin.close()
+
+
+async def lay_out(address: str, prefix: str, partitions: int = PARTITIONS) -> None:
+    """Make the topics of a log on Kafka, also those of the groups that only tests have."""
+    wanted = desired(TopicSettings(prefix=prefix, partitions=partitions), (*GROUPS, GROUP, "one", "two", "reader"))
+    await apply(client_options(bootstrap_of(address), KafkaSettings()), wanted, dry_run=False)
+
+
+def embedded_engines(folder: Path) -> dict[str, Engine]:
+    """Every variety of the embedded engine, on a store of its own."""
     return {
         "sqlite": Engine("sqlite", f"sqlite:///{folder}/log.db"),
         "memory": Engine("memory", "sqlite://:memory:"),
@@ -64,7 +114,14 @@ def engines(folder: Path) -> dict[str, Engine]:
     }
 
 
-ENGINES = ("sqlite", "memory", "hostile")
+def kafka_engine(name: str, bootstrap: str) -> Engine:
+    """Kafka, plain or hostile, with topics of its own."""
+    return Engine(name, f"kafka://{bootstrap}", hostile="hostile" in name, prefix=f"t{secrets.token_hex(6)}.")
+
+
+EMBEDDED = ("sqlite", "memory", "hostile")
+KAFKA = ("kafka", "kafka-hostile")
+ENGINES = (*EMBEDDED, *KAFKA)
 
 
 def embedded(log: Log) -> SqliteLog:

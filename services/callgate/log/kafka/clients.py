@@ -1,0 +1,183 @@
+"""Making the broker's clients, each with the options that its use needs, and getting rid of them without hanging."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from aiokafka.producer import sender
+
+from callgate.log.bounds import UNIT_RECORD_BYTES
+from callgate.log.kafka.assignor import LeaseAssignor
+from callgate.settings import KafkaSettings
+
+REQUEST_SECONDS = 10.0
+"""How long a broker may take for an answer before another is asked; it is also how long a hung one is noticed after."""
+
+HEARTBEAT_SECONDS = 1.0
+"""How often a member says that it lives, and learns that others have come or gone."""
+
+BATCH_BYTES = 1_000_000
+"""The largest batch that is built. Larger ones save nothing; a record beyond it has a batch of its own."""
+
+_PATIENT_MS, _HASTY_MS = 500, 20
+_PARTITION_BYTES = 4 * UNIT_RECORD_BYTES
+_NEVER_MS = 10**12
+_STOP_SECONDS = 2.0
+
+sender.BACKOFF_OVERRIDE = 0.003
+"""Seconds after which a transaction is begun again that was begun before the markers of the one before it were written.
+That takes a few milliseconds; the library's own 20 would stand between any two commits of a busy lease."""
+
+_behind: set[asyncio.Task[None]] = set()
+"""What goes on beside; held here, because the loop itself would forget it."""
+
+
+def reader(options: Mapping[str, Any], *, committed: bool = True, patient: bool = False) -> Any:
+    """A consumer outside any group. It never guesses a position: one that is out of range is an error (see reading).
+
+    A `patient` one is for partitions that are read for long: its fetches wait at the broker, which is cheap at rest.
+    """
+    return AIOKafkaConsumer(
+        **options,
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        isolation_level="read_committed" if committed else "read_uncommitted",
+        fetch_max_wait_ms=_PATIENT_MS if patient else _HASTY_MS,
+        max_partition_fetch_bytes=_PARTITION_BYTES,
+        request_timeout_ms=int(REQUEST_SECONDS * 1000),
+        metadata_max_age_ms=60_000,
+        retry_backoff_ms=20,
+    )
+
+
+def member(options: Mapping[str, Any], kafka: KafkaSettings, group: str, assignor: LeaseAssignor) -> Any:
+    """A consumer that is only a member: it never fetches, so that a rebalance disturbs no reading.
+
+    The rebalance must outlast a session, else a member that stands still could be left out while its session lasts; and
+    a join must outlast the rebalance, else the member takes its coordinator for dead again and again. It is never put
+    out for not polling: the worker's own watch is over progress.
+    """
+    rebalance = kafka.session_seconds + 5.0
+    return AIOKafkaConsumer(
+        **options,
+        group_id=group,
+        enable_auto_commit=False,
+        auto_offset_reset="earliest",
+        session_timeout_ms=int(kafka.session_seconds * 1000),
+        heartbeat_interval_ms=int(min(HEARTBEAT_SECONDS, kafka.session_seconds / 3) * 1000),
+        rebalance_timeout_ms=int(rebalance * 1000),
+        max_poll_interval_ms=_NEVER_MS,
+        request_timeout_ms=int((rebalance + 5.0) * 1000),
+        metadata_max_age_ms=60_000,
+        partition_assignment_strategy=[assignor],
+    )
+
+
+def transactional(options: Mapping[str, Any], kafka: KafkaSettings, transactional_id: str) -> Any:
+    """A producer of a lease or of a publisher. Starting it fences every earlier one of the same id."""
+    return AIOKafkaProducer(
+        **options,
+        transactional_id=transactional_id,
+        transaction_timeout_ms=int(kafka.transaction_seconds * 1000),
+        acks="all",
+        max_batch_size=BATCH_BYTES,
+        max_request_size=_PARTITION_BYTES,
+        request_timeout_ms=int(REQUEST_SECONDS * 1000),
+        metadata_max_age_ms=60_000,
+        retry_backoff_ms=20,
+    )
+
+
+def idempotent(options: Mapping[str, Any]) -> Any:
+    """A producer for what is published outside leases."""
+    return AIOKafkaProducer(
+        **options,
+        enable_idempotence=True,
+        acks="all",
+        max_batch_size=BATCH_BYTES,
+        max_request_size=_PARTITION_BYTES,
+        request_timeout_ms=int(REQUEST_SECONDS * 1000),
+        metadata_max_age_ms=60_000,
+    )
+
+
+async def start(client: Any, seconds: float) -> None:
+    """Start a client. Raises KafkaError, TimeoutError, OSError; a client that is not started is got rid of.
+
+    The library leaves a connection open where its start is cut off: so it is never cut off, but left to itself.
+    """
+    starting = asyncio.ensure_future(client.start())
+    try:
+        await asyncio.wait((starting,), timeout=seconds)
+    except asyncio.CancelledError:
+        _leave_behind(_late(starting, client))
+        raise
+    if not starting.done():
+        _leave_behind(_late(starting, client))
+        raise TimeoutError
+    try:
+        starting.result()
+    except BaseException:
+        await abandon(client)
+        raise
+
+
+async def stop(client: Any) -> None:
+    """Stop a client whose work is done. Its own stop may wait for brokers that are gone: it is given up on then."""
+    stopping = asyncio.ensure_future(_stopped(client))
+    await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
+    if not stopping.done():
+        await abandon(client)
+        stopping.cancel()
+        await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
+
+
+async def abandon(client: Any) -> None:
+    """Cut off a client: what it has not sent is not sent any more, and nothing is waited for."""
+    sending = getattr(client, "_sender", None)
+    if sending is None:
+        with suppress(KafkaError, OSError, TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await client.stop()
+        return
+    client._closed = True  # noqa: SLF001 - its own stop would first wait for its batches
+    if sending.sender_task is not None:
+        sending.sender_task.cancel()
+        await asyncio.wait((sending.sender_task,), timeout=_STOP_SECONDS)
+    with suppress(KafkaError, OSError, TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await client.client.close()
+
+
+async def settled() -> None:
+    """Wait until what was left to itself has come to its end; not for ever."""
+    if _behind:
+        await asyncio.wait(list(_behind), timeout=2 * _STOP_SECONDS)
+
+
+async def _late(starting: asyncio.Future[None], client: Any) -> None:
+    await asyncio.wait((starting,), timeout=REQUEST_SECONDS)
+    starting.cancel()
+    await asyncio.wait((starting,), timeout=_STOP_SECONDS)
+    await abandon(client)
+
+
+def _leave_behind(work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.ensure_future(work)
+    _behind.add(task)
+    task.add_done_callback(_behind.discard)
+
+
+async def _stopped(client: Any) -> None:
+    with suppress(KafkaError, OSError, TimeoutError):
+        await client.stop()
+
+
+def places(topics: Sequence[Any]) -> list[str]:
+    """Partitions in words, for errors and logs."""
+    return [f"{place.topic}[{place.partition}]" for place in topics]
