@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench kafka kafka-stop clean
+.PHONY: help setup demo test check format lock bench chaos kafka kafka-stop clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,12 @@ lock: setup ## Pin the dependencies anew, with hashes
 bench: setup ## Run the benchmarks
 	@test -d bench || { echo "There is no benchmark yet: it comes with the Kafka engine." >&2; exit 1; }
 	@$(BIN)/python -m bench
+
+RUNS ?= 20
+SEED ?= 1
+LOG ?= both
+chaos: setup ## Kill and stop everything at random and check what is left (RUNS=20 SEED=1 LOG=kafka|sqlite|both)
+	@$(BIN)/python -m tests.chaos --runs $(RUNS) --seed $(SEED) --log $(LOG)
 
 kafka: ## Start a local Kafka, detached, and print its address (needs a JDK and Maven)
 	@$(PYTHON) -m broker start

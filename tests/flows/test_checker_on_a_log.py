@@ -20,7 +20,8 @@ from callgate.events.actions import ActionFinished
 from callgate.events.codec import decode
 from callgate.events.event import Event
 from callgate.events.turns import TurnCompleted
-from callgate.log.port import Log
+from callgate.log.port import Log, Record
+from callgate.worker import deadletters
 
 OFFSET_BITS = 40
 """Of a record's row number in the embedded log's file; the rest is its topic and partition."""
@@ -100,6 +101,19 @@ def erase(path: Path, topic: str, action: str) -> None:
 def test_a_log_that_is_sound_is_found_so(finished: Submitted) -> None:
     """Where nothing is planted nothing is reported."""
     assert found(finished) == []
+
+
+def test_what_was_given_up_is_known_by_its_place(finished: Submitted) -> None:
+    """A dead letter tells the checker which record it stands for, and that one is not reported as lost."""
+    path, _ = finished
+    given_up = Record("turns", 1, 7, b"k", b"{", (), 0.0)
+
+    async def bury(log: Log) -> dict[tuple[str, int, int], str]:
+        letter = deadletters.letter(given_up, reason="no", attempts=1, service="proposer", subject="", died_at=0.0)
+        await log.publish([letter])
+        return (await gather(log, witness_file(path))).dead
+
+    assert on(path, bury) == {("turns", 1, 7): "no"}
 
 
 def test_a_completed_turn_without_an_end_is_a_loss(tmp_path: Path) -> None:

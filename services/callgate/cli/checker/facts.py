@@ -156,9 +156,9 @@ def _note(facts: Facts, event: Event, offset: int) -> None:
 
 def _note_dead(facts: Facts, headers: dict[str, bytes]) -> None:
     place = (
-        headers.get("callgate_origin_topic", b"").decode(errors="replace"),
-        int(headers.get("callgate_origin_partition", b"-1")),
-        int(headers.get("callgate_origin_offset", b"-1")),
+        headers.get("callgate_topic", b"").decode(errors="replace"),
+        int(headers.get("callgate_partition", b"-1")),
+        int(headers.get("callgate_offset", b"-1")),
     )
     facts.dead[place] = headers.get("callgate_reason", b"").decode(errors="replace")
 
