@@ -107,7 +107,7 @@ async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolb
     check_means(settings, services, toolbox)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await open_log(settings.log, clock=clock)
+        log = await open_log(settings.log, clock=clock, kafka=settings.kafka, topic=settings.topic)
         stack.push_async_callback(log.close)
         running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox))
         if running.probes is not None:
