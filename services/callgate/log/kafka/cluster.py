@@ -128,7 +128,7 @@ async def _change(admin: Administration, wanted: Sequence[WantedTopic], changes:
     new = [by_name[change.topic] for change in changes if change.setting is None]
     settings: dict[str, dict[str, str]] = {}
     for change in changes:
-        if change.setting in by_name[change.topic].config:
+        if change.setting is not None and change.setting in by_name[change.topic].config:
             settings.setdefault(change.topic, {})[change.setting] = change.after
     if new:
         await admin.make(new)

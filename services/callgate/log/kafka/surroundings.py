@@ -64,9 +64,7 @@ def _limits(config: Mapping[str, str], kafka: KafkaSettings) -> list[Finding]:
         found.append(Finding("transactions", serious=True, said=f"{said}at the most: nothing can commit. Lower it"))
     offsets = _number(config, "offsets.retention.minutes", 1e12) * 60
     if offsets < OFFSETS_SECONDS:
-        said = (
-            f"group offsets are kept for {offsets / 3600:g} h: after such a rest, tools show a wrong lag. Nothing "
-        )
+        said = f"group offsets are kept for {offsets / 3600:g} h: after such a rest, tools show a wrong lag. Nothing "
         said += "else reads them. Set offsets.retention.minutes to 10080 or more"
         found.append(Finding("offsets", serious=False, said=said))
     if config.get("auto.create.topics.enable") == "true":
