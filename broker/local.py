@@ -54,8 +54,8 @@ class Node:
         """Host and port."""
         return f"127.0.0.1:{self.port}"
 
-    def start(self, *, wait: bool = True, tied: bool = False) -> int:
-        """Start it, format it first if it is new; its process id. A `tied` one dies with us. Raises NoBroker."""
+    def start(self, *, wait: bool = True, tied: bool = False) -> subprocess.Popen[bytes]:
+        """Start it, format it first if it is new; its process. A `tied` one dies with us. Raises NoBroker."""
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "server.properties"
         settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
@@ -74,7 +74,7 @@ class Node:
             )
         if wait:
             self.wait(process)
-        return process.pid
+        return process
 
     def wait(self, process: subprocess.Popen[bytes] | None = None) -> None:
         """Wait until it answers. Raises NoBroker."""
@@ -217,7 +217,7 @@ def detached(folder: Path = FOLDER / "local") -> tuple[Node, bool]:
     if any(_taken(port) for port in ports):
         ports = free_ports(2)
     node = Node(folder, 1, *ports)
-    pid = node.start()
+    pid = node.start().pid
     note.write_text(json.dumps({"pid": pid, "port": node.port, "controller_port": node.controller_port}))
     return node, True
 

@@ -50,7 +50,7 @@ async def test_offsets_rise_and_the_end_is_beyond_the_last(engine: Engine) -> No
     offsets = [position.offset for position in positions]
     assert offsets == sorted(set(offsets))
     assert await log.ends(IN) == {0: offsets[-1] + 1, 1: 0, 2: 0, 3: 0}
-    assert await log.ends("control") == {0: 0}
+    assert await log.ends("fleet") == {0: 0}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import atexit
 import os
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +23,7 @@ from broker.jars import NoBroker
 from broker.local import MESSAGE_BYTES, Node, alive, free_ports, kill, new_cluster, stop
 from docker import from_env
 from docker.errors import DockerException
-from testcontainers.kafka import KafkaContainer
+from testcontainers.community.kafka import KafkaContainer
 
 IMAGE = "apache/kafka:4.1.0"
 """The version of broker/pom.xml, as a container."""
@@ -51,6 +52,9 @@ def source(environ: Mapping[str, str], *, docker: bool, can_run_jars: bool) -> S
 
 def docker_answers() -> bool:
     """Whether a Docker daemon answers a ping."""
+    # Asked of the client only where there may be one: it leaves its socket open where there is none.
+    if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
+        return False
     try:
         client = from_env(timeout=5)
     except DockerException:
@@ -99,27 +103,34 @@ class Broker:
     """A broker of jars that a test may break. It dies with the tests' process."""
 
     node: Node
-    pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
         """Host and port."""
         return self.node.address
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 before its first start."""
+        return self.process.pid if self.process is not None else 0
+
     def start(self, *, wait: bool = True) -> None:
         """Start it, with the data that it has."""
         try:
-            self.pid = self.node.start(wait=wait, tied=True)
+            self.process = self.node.start(wait=wait, tied=True)
         except NoBroker as fault:
             pytest.fail(f"no Kafka: {fault}")
 
     def stop(self) -> None:
         """Stop it in peace."""
         stop(self.pid)
+        self._gone()
 
     def kill(self) -> None:
         """SIGKILL it."""
         kill(self.pid)
+        self._gone()
 
     def pause(self) -> None:
         """Let it stand still."""
@@ -133,6 +144,10 @@ class Broker:
         """Kill it and start it again."""
         self.kill()
         self.start()
+
+    def _gone(self) -> None:
+        if self.process is not None:
+            self.process.poll()
 
     @property
     def alive(self) -> bool:

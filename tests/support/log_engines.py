@@ -17,6 +17,7 @@ from callgate.log.address import PARTITIONS, bootstrap_of, open_log
 from callgate.log.kafka.cluster import apply
 from callgate.log.kafka.connection import client_options
 from callgate.log.kafka.layout import desired
+from callgate.log.kafka.names import Names
 from callgate.log.port import Group, Lease, Log, Outgoing, Position, Record
 from callgate.log.sqlite.engine import SqliteLog
 from callgate.log.sqlite.hostile import HostileGroup, HostileLog, Hostility
@@ -102,7 +103,7 @@ async def clear(address: str, prefix: str) -> None:
 async def lay_out(address: str, prefix: str, partitions: int = PARTITIONS) -> None:
     """Make the topics of a log on Kafka, also those of the groups that only tests have."""
     wanted = desired(TopicSettings(prefix=prefix, partitions=partitions), (*GROUPS, GROUP, "one", "two", "reader"))
-    await apply(client_options(bootstrap_of(address), KafkaSettings()), wanted, dry_run=False)
+    await apply(client_options(bootstrap_of(address), KafkaSettings()), Names(prefix), wanted, dry_run=False)
 
 
 def embedded_engines(folder: Path) -> dict[str, Engine]:

@@ -172,12 +172,14 @@ class KafkaLease:
         """See `Lease.release`. Where that can't be written, the next holder waits for its budget."""
         if self._over:
             return
-        with suppress(LeaseLost, CommitUnknown, LogUnavailable):
-            async with self._writing:
-                if not self._over:
-                    released = state.Owner(self.epoch, self._claimed.owner.member, released=True)
-                    await self._claimed.transactions.commit([self._own(*state.ownership(released), self._now())])
-        self.end()
+        try:
+            with suppress(LeaseLost, CommitUnknown, LogUnavailable):
+                async with self._writing:
+                    if not self._over:
+                        released = state.Owner(self.epoch, self._claimed.owner.member, released=True)
+                        await self._claimed.transactions.commit([self._own(*state.ownership(released), self._now())])
+        finally:
+            self.end()
 
     def consumed(self) -> dict[TopicPartition, int]:
         """How far each input is done, for lag tools: past the markers, where nothing is under way."""
