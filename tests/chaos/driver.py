@@ -45,7 +45,7 @@ class Options:
     actions: int = 2000
     seconds: float = 45.0
     """Over which turns are submitted."""
-    settle_seconds: float = 90.0
+    settle_seconds: float = 120.0
     """Within which everything must have come to rest after the last disturbance."""
     keep: bool = False
     """Whether the folder is kept although nothing is wrong."""

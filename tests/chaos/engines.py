@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker.local import Node, free_ports, kill, stop
 from tests.chaos.havoc import Pace
 
+from callgate.cli.play.custody import GROUPS
 from callgate.clock import Clock
 from callgate.log.address import open_log
+from callgate.log.kafka.cluster import apply
+from callgate.log.kafka.connection import client_options
+from callgate.log.kafka.layout import desired
+from callgate.log.kafka.names import Names
 from callgate.log.port import Log
 from callgate.settings import load
+
+PARTITIONS = 4
+SESSION_SECONDS = 6.0
+"""How long a silent member on Kafka is believed alive in a run: the least that brokers allow unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +47,67 @@ class Engine:
 @asynccontextmanager
 async def engine(name: str, home: Path) -> AsyncIterator[Engine]:
     """The engine of that name, with everything that it needs in `home`."""
-    if name != "sqlite":
-        message = f"there is no engine {name!r}"
-        raise ValueError(message)
-    # A silent member of the embedded log is believed alive for three seconds.
-    yield Engine({"CALLGATE_LOG": f"sqlite:///{home / 'log.db'}"}, Pace(between_seconds=1.5, freeze_seconds=(4.0, 8.0)))
+    match name:
+        case "sqlite":
+            # A silent member of the embedded log is believed alive for three seconds.
+            pace = Pace(between_seconds=1.5, freeze_seconds=(4.0, 8.0))
+            yield Engine({"CALLGATE_LOG": f"sqlite:///{home / 'log.db'}"}, pace)
+        case "kafka":
+            async with _kafka(home) as found:
+                yield found
+        case _:
+            message = f"there is no engine {name!r}"
+            raise ValueError(message)
+
+
+@asynccontextmanager
+async def _kafka(home: Path) -> AsyncIterator[Engine]:
+    """A broker of the run's own, which the run may break."""
+    port, controller_port = free_ports(2)
+    broker = _Broker(Node(home / "broker", 1, port, controller_port))
+    await broker.start()
+    try:
+        env = {
+            "CALLGATE_LOG": f"kafka://{broker.node.address}",
+            "CALLGATE_TOPIC_PARTITIONS": str(PARTITIONS),
+            "CALLGATE_KAFKA_SESSION_SECONDS": f"{SESSION_SECONDS:g}",
+        }
+        settings = load(env)
+        options = client_options(broker.node.address, settings.kafka)
+        await apply(options, Names(settings.topic.prefix), desired(settings.topic, GROUPS), dry_run=False)
+        deeds = {"kill": broker.kill_and_start, "freeze": broker.freeze, "stop": broker.stop_and_start}
+        # Each change of its members makes a group share out anew, which takes its time.
+        yield Engine(
+            env, Pace(between_seconds=2.5, freeze_seconds=(SESSION_SECONDS * 1.25, SESSION_SECONDS * 2)), deeds
+        )
+    finally:
+        kill(broker.pid)
+
+
+@dataclass(slots=True)
+class _Broker:
+    """A broker, and what is done to it. Its data outlive it."""
+
+    node: Node
+    pid: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    async def start(self) -> None:
+        # Not in a thread: the broker is tied to the one that starts it.
+        self.process = self.node.start(wait=False, tied=True)
+        self.pid = self.process.pid
+        await asyncio.to_thread(self.node.wait)
+
+    async def kill_and_start(self) -> None:
+        kill(self.pid)
+        await asyncio.sleep(1.0)
+        await self.start()
+
+    async def stop_and_start(self) -> None:
+        await asyncio.to_thread(stop, self.pid)
+        await self.start()
+
+    async def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        await asyncio.sleep(3.0)
+        os.kill(self.pid, signal.SIGCONT)
