@@ -76,7 +76,7 @@ def _all(address: str | None, tools: str | None, policy: Path | None, *, online:
     if unknown:
         yield Finding("settings", "note", f"{', '.join(unknown)}: no setting has this name, so it changes nothing")
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
-    yield from _looked("log", lambda: _log(settings.log))
+    yield from _log_looked(settings)
     yield from _looked("tools", lambda: _tools(settings.tools))
     if policy is not None:
         yield from _looked("policy", lambda: _policy(policy))
@@ -102,6 +102,35 @@ def _unknown(environ: os._Environ[str]) -> list[str]:
     return sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
 
 
+def _log_looked(settings: Settings) -> Iterator[Finding]:
+    found: list[Finding] = []
+
+    def look() -> tuple[Grade, str]:
+        from callgate.cli.opening import on_kafka
+
+        if not on_kafka(settings.log):
+            return _log(settings.log)
+        grade, said, more = _cluster(settings)
+        found.extend(more)
+        return grade, said
+
+    yield from _looked("log", look)
+    yield from found
+
+
+def _cluster(settings: Settings) -> tuple[Grade, str, list[Finding]]:
+    from callgate.cli.layout import look_over
+    from callgate.cli.opening import Place
+    from callgate.telemetry import logs
+
+    logs.configure("error")
+    n, seen = asyncio.run(look_over(Place(settings.log, settings.kafka, settings.topic)))
+    found = [Finding("log", "failed" if each.serious else "note", str(each)) for each in seen]
+    if any(each.serious for each in seen):
+        return "note", f"{settings.log} answers, and not all there is as it should be", found
+    return "ok", f"{settings.log} answers, its topics are as they should be, N is {n}", found
+
+
 def _log(address: str) -> tuple[Grade, str]:
     from callgate.clock import SystemClock
     from callgate.log.address import PARTITIONS, file_of, open_log
@@ -109,6 +138,7 @@ def _log(address: str) -> tuple[Grade, str]:
 
     logs.configure("error")
     path = file_of(address)
+    assert path is not None
     if path == ":memory:":
         return "note", f"{address} lives in one process's memory: for `run --all` only, and gone with it"
     if not Path(path).exists():

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +20,7 @@ from callgate.failures import BadInput
 if TYPE_CHECKING:
     from callgate.clock import Clock
     from callgate.log.port import Log
+    from callgate.settings import KafkaSettings, TopicSettings
 
 T = TypeVar("T")
 
@@ -34,10 +36,66 @@ def address_of(address: str | None) -> str:
     return address or os.environ.get("CALLGATE_LOG") or "sqlite:///callgate.db"
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A log's address, and for one on Kafka how it is reached and what its topics are called."""
+
+    address: str
+    kafka: KafkaSettings
+    topic: TopicSettings
+
+    @property
+    def on_kafka(self) -> bool:
+        """Whether the address names brokers."""
+        return on_kafka(self.address)
+
+
+def on_kafka(address: str) -> bool:
+    """Whether an address names brokers. Raises BadInput where it is no address at all."""
+    from callgate.log.address import file_of
+
+    return file_of(address) is None
+
+
+def place_of(address: str) -> Place:
+    """An address, with the settings that it needs. Raises BadInput.
+
+    For an embedded log no setting is read: a fault in one that it does not use must not keep anybody from looking.
+    """
+    from callgate.settings import KafkaSettings, TopicSettings, load
+
+    if not on_kafka(address):
+        return Place(address, KafkaSettings(), TopicSettings())
+    ours = ("CALLGATE_KAFKA_", "CALLGATE_TOPIC_")
+    settings = load({name: value for name, value in os.environ.items() if name.startswith(ours)})
+    return Place(address, settings.kafka, settings.topic)
+
+
+async def open_as_it_is(place: Place, clock: Clock) -> Log:
+    """The log at a place. Raises BadInput where it is on Kafka and its topics are not laid out."""
+    from callgate.log.address import open_log
+
+    return await open_log(place.address, clock=clock, kafka=place.kafka, topic=place.topic)
+
+
+async def open_own(place: Place, clock: Clock) -> Log:
+    """The log of a command that owns its world: on Kafka it is laid out first, which is said.
+
+    A service in production never does this: what its topics are is not decided by whoever happens to start first.
+    """
+    if place.on_kafka:
+        from callgate.cli.layout import lay_out
+
+        laid = await lay_out(place)
+        if laid.changes:
+            click.echo(f"the topics on {place.address} were laid out, with {laid.partitions} partitions", err=True)
+    return await open_as_it_is(place, clock)
+
+
 @asynccontextmanager
 async def opened(address: str | None, clock: Clock, *, make: bool = False) -> AsyncIterator[Log]:
     """The log, closed at the end. Raises BadInput where there is none yet, unless it may be made."""
-    from callgate.log.address import file_of, open_log
+    from callgate.log.address import file_of
     from callgate.telemetry import logs
 
     logs.configure("error")
@@ -46,9 +104,9 @@ async def opened(address: str | None, clock: Clock, *, make: bool = False) -> As
     field = "--log" if address else "CALLGATE_LOG"
     if path == ":memory:":
         raise BadInput(field, f"{where} is in one process's memory, where no other sees it", "Name a file")
-    if not make and not Path(path).exists():  # noqa: ASYNC240 - one look before anything else runs
+    if path is not None and not make and not Path(path).exists():  # noqa: ASYNC240 - one look before anything else runs
         raise BadInput(field, f"there is no log at {path} yet", "Start the services, or name the log with --log")
-    log = await open_log(where, clock=clock)
+    log = await open_as_it_is(place_of(where), clock)
     try:
         yield log
     finally:

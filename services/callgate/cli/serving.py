@@ -97,17 +97,20 @@ def _leave_when_told() -> None:
         signal.signal(each, lambda *_: os._exit(0))
 
 
-async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolbox | None) -> None:
+async def _serve(
+    settings: Settings, services: Sequence[Service], toolbox: Toolbox | None, *, own: bool = False
+) -> None:
     from callgate.cli.hosting import check_means, hosted
+    from callgate.cli.opening import Place, open_as_it_is, open_own
     from callgate.clock import SystemClock
-    from callgate.log.address import open_log
     from callgate.telemetry import logs
 
     logs.configure(settings.telemetry.log_level)
     check_means(settings, services, toolbox)
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await open_log(settings.log, clock=clock, kafka=settings.kafka, topic=settings.topic)
+        place = Place(settings.log, settings.kafka, settings.topic)
+        log = await (open_own(place, clock) if own else open_as_it_is(place, clock))
         stack.push_async_callback(log.close)
         running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox))
         if running.probes is not None:
@@ -116,17 +119,18 @@ async def _serve(settings: Settings, services: Sequence[Service], toolbox: Toolb
 
 
 async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None) -> None:
-    from callgate.log.address import file_of
+    from callgate.cli.play.recorded import beside_of, sandbox_file
+    from callgate.log.address import MEMORY
     from callgate.sandbox.faults import load_faults
     from callgate.sandbox.policy import load_policy
     from callgate.sandbox.service import Sandbox
 
-    path = file_of(settings.log)
+    beside = None if settings.log == MEMORY else beside_of(settings.log, settings.topic.prefix)
     box = Sandbox(
         policy=load_policy(policy) if policy is not None else None,
         faults=load_faults(faults) if faults is not None else None,
         # It must remember what it has decided as long as the log does, or outcomes of earlier days would be refused.
-        state=None if path == ":memory:" else Path(f"{path}.sandbox"),
+        state=None if beside is None else sandbox_file(beside),
     )
     async with box:
         click.echo(
@@ -135,7 +139,7 @@ async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, fa
         )
         click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
         click.echo("  callgate approvals list\n\nCtrl-C stops.")
-        await _serve(replace(settings, bighub=replace(settings.bighub, url=box.url)), _SERVICES, toolbox)
+        await _serve(replace(settings, bighub=replace(settings.bighub, url=box.url)), _SERVICES, toolbox, own=True)
 
 
 async def until_stopped(running: asyncio.Task[None]) -> None:

@@ -1,13 +1,15 @@
-"""`callgate topics`: what is on the log, and how far the services have come."""
+"""`callgate topics`: what is on the log, how far the services have come, and laying the topics out on Kafka."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from callgate.cli.opening import json_option, log_option, on_log
+from callgate.cli.opening import address_of, json_option, log_option, on_log, place_of
 from callgate.cli.printing import as_json, table
 from callgate.cli.wording import duration
 
@@ -18,7 +20,43 @@ if TYPE_CHECKING:
 
 @click.group()
 def topics() -> None:
-    """Look at the log's topics."""
+    """Look at the log's topics, and lay them out on Kafka."""
+
+
+@topics.command()
+@log_option
+@click.option("--dry-run", is_flag=True, help="Only say what would change.")
+@click.option(
+    "--partitions", type=click.IntRange(1, 1024), help="N of a new log; default: CALLGATE_TOPIC_PARTITIONS, 8."
+)
+@click.option(
+    "--replicas", type=click.IntRange(0, 9), help="Copies of each new topic; default: CALLGATE_TOPIC_REPLICAS."
+)
+@json_option
+def apply(
+    address: str | None,
+    dry_run: bool,  # noqa: FBT001 - a flag
+    partitions: int | None,
+    replicas: int | None,
+    json_: bool,  # noqa: FBT001 - a flag
+) -> None:
+    """Make the topics on Kafka, and set what of them is not as it should be. Never shrinks or deletes anything."""
+    from callgate.telemetry import logs
+
+    logs.configure("error")
+    place = place_of(address_of(address))
+    if not place.on_kafka:
+        _show_applied(place.address, [], json_=json_, said="an embedded log lays itself out: nothing to do")
+        return
+    from callgate.cli.layout import lay_out
+
+    # A number that somebody has said is meant, and refused where it is not the log's; our own default is not.
+    asked = partitions or (place.topic.partitions if "CALLGATE_TOPIC_PARTITIONS" in os.environ else None)
+    laid = asyncio.run(lay_out(place, partitions=asked, replicas=replicas, dry_run=dry_run))
+    done = "would change" if dry_run else "changed"
+    said = f"{len(laid.changes)} {done}" if laid.changes else "all as they should be, nothing to do"
+    said = f"{laid.topics} topics, N is {laid.partitions}: {said}"
+    _show_applied(place.address, [str(change) for change in laid.changes], json_=json_, said=said)
 
 
 @topics.command("list")
@@ -36,6 +74,15 @@ def list_(address: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
         empty="No topics.",
     )
     click.echo(f"\n{n} partitions. `written` counts offsets; old records may be gone.")
+
+
+def _show_applied(address: str, changes: list[str], *, json_: bool, said: str) -> None:
+    if json_:
+        as_json({"log": address, "changes": changes})
+        return
+    for change in changes:
+        click.echo(change)
+    click.echo(said)
 
 
 async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:

@@ -1,6 +1,8 @@
 """Logs: structured, to stderr, JSON for machines and readable on a terminal.
 
-Standard output belongs to what a command answers. Secrets need no filter here, because `Secret` shows only stars.
+Standard output belongs to what a command answers. Secrets need no filter here, because `Secret` shows only stars. What
+libraries log is shown in the same form, from warnings on; where only errors are wanted, not at all: whatever stops a
+command is said by the command.
 """
 
 from __future__ import annotations
@@ -28,12 +30,38 @@ def configure(level: str = "info", *, json: bool | None = None) -> None:
     ]
     if as_json:
         processors.append(structlog.processors.format_exc_info)
+    _adopt_libraries(level, processors, renderer)
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=_stderr,
         cache_logger_on_first_use=False,
     )
+
+
+def _adopt_libraries(
+    level: str, processors: list[structlog.typing.Processor], renderer: structlog.typing.Processor
+) -> None:
+    handler = _Stderr()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *processors],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    for old in [each for each in root.handlers if isinstance(each, _Stderr)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    handler.setLevel(logging.CRITICAL if level == "error" else max(LEVELS[level], logging.WARNING))
+
+
+class _Stderr(logging.Handler):
+    """Writes to whatever standard error is at the time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        print(self.format(record), file=sys.stderr)  # noqa: T201 - this is where logs go
 
 
 def _stderr(*_: object) -> structlog.typing.WrappedLogger:

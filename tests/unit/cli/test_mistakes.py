@@ -41,7 +41,7 @@ def test_looking_makes_no_log(arguments: list[str], tmp_path: Path) -> None:
     [
         ("postgres://x", "no address"),
         ("sqlite:///", "no address"),
-        ("kafka://broker:9092", "not there yet"),
+        ("kafka://broker", "no host and port"),
         ("sqlite:////nowhere/at/all/x.db", "does not exist"),
         ("sqlite://:memory:", "memory"),
     ],

@@ -246,8 +246,8 @@ def test_recorded_outputs_are_found_by_action(tmp_path: Path) -> None:
     ]}  # fmt: skip
     file = tmp_path / "x.runs.jsonl"
     file.write_bytes(orjson.dumps(line))
-    recordings = recorded.Recordings(tmp_path / "log.db", 4)
-    recorded.write_manifest(tmp_path / "log.db", "p", [file])
+    recordings = recorded.Recordings(tmp_path / "log.db")
+    recorded.write_manifest(tmp_path / "log.db", "p", [file], 4)
     (turn,) = corpora.read(file)
     key = recorded.key_of(turn, "p", 4)
     actions = [recorded.action_of(key, position, call) for position, call in enumerate(turn.calls)]

@@ -79,7 +79,7 @@ async def run_demo(report: Path | None) -> Report:
             sandbox_settings(sandbox.url, address, DEADLINE_SECONDS),
             telemetry=TelemetrySettings(),
         )
-        testify = recorded.Recordings(beside, log.partitions).testify
+        testify = recorded.Recordings(beside).testify
         async with hosted(settings, log, clock, SERVICES, demo_toolbox(testify)) as services:
             await _play(log, clock, services.running)
         expected = _expected(log)

@@ -17,6 +17,7 @@ import click
 from callgate.cli.checker.facts import gather
 from callgate.cli.checker.judge import judge
 from callgate.cli.hosting import SERVICES, hosted
+from callgate.cli.opening import Place, open_own, place_of
 from callgate.cli.play import corpora, recorded
 from callgate.cli.play.custody import parked_actions
 from callgate.cli.play.player import Player
@@ -25,8 +26,8 @@ from callgate.cli.play.voter import Says, answer_all
 from callgate.cli.printing import as_json, show_report
 from callgate.clock import Clock, SystemClock
 from callgate.events.approvals import ApprovalRequested
+from callgate.events.topics import TURNS
 from callgate.failures import BadInput, CallgateError
-from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.settings import ApprovalSettings, BighubSettings, ExecutorSettings, Secret, Settings
 from callgate.telemetry import logs
@@ -47,7 +48,7 @@ class Play:
     """What a play was asked to do."""
 
     files: tuple[Path, ...]
-    address: str
+    place: Place
     beside: Path
     """The log's file; manifest, witness and sandbox state lie beside it."""
     name: str
@@ -94,10 +95,11 @@ def play(  # noqa: PLR0913, PLR0917 - one parameter per option
     if attach and address is None:
         raise BadInput("--attach", "needs a log to meet the services on", "Add --log")
     address = address or f"sqlite:///{Path(tempfile.mkdtemp(prefix='callgate-play-')) / 'play.db'}"
-    beside = recorded.log_file(address)
+    place = place_of(address)
+    beside = recorded.beside_of(address, place.topic.prefix)
     asked = Play(
         files=tuple(corpora.find(file) for file in files),
-        address=address,
+        place=place,
         beside=beside,
         name=name,
         policy=policy,
@@ -122,9 +124,9 @@ async def run_play(asked: Play, *, quiet: bool) -> tuple[Report, bool]:
     recordings = [turn for file in asked.files for turn in corpora.read(file)]
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        log = await open_log(asked.address, clock=clock)
+        log = await _opened(asked, clock)
         stack.push_async_callback(log.close)
-        recorded.write_manifest(asked.beside, asked.name, list(asked.files))
+        recorded.write_manifest(asked.beside, asked.name, list(asked.files), log.partitions)
         player = Player(log, clock, asked.name, recordings)
         paths = _paths(asked)
         finished, failure = False, None
@@ -138,6 +140,13 @@ async def run_play(asked: Play, *, quiet: bool) -> tuple[Report, bool]:
         return report, finished
 
 
+async def _opened(asked: Play, clock: Clock) -> Log:
+    log = await open_own(asked.place, clock)
+    if asked.place.on_kafka and not any((await log.ends(TURNS.name)).values()):
+        recorded.set_aside(asked.beside, state=not asked.attach)
+    return log
+
+
 async def _played(
     asked: Play, log: Log, clock: Clock, player: Player, paths: Mapping[str, str], *, quiet: bool
 ) -> bool:
@@ -145,7 +154,7 @@ async def _played(
         others: list[asyncio.Task[None]] = []
         if not asked.attach:
             settings = await _sandboxed(asked, stack, paths)
-            toolbox = recorded.recorded_toolbox(recorded.Recordings(asked.beside, log.partitions))
+            toolbox = recorded.recorded_toolbox(recorded.Recordings(asked.beside))
             services = await stack.enter_async_context(hosted(settings, log, clock, SERVICES, toolbox))
             others.append(services.running)
         if asked.approvals != "expire":
@@ -178,7 +187,7 @@ async def _sandboxed(asked: Play, stack: AsyncExitStack, paths: Mapping[str, str
 
     policy = load_policy(asked.policy) if asked.policy is not None else None
     sandbox = await stack.enter_async_context(Sandbox("127.0.0.1", 0, policy=policy, state=Path(paths["sandbox"])))
-    return sandbox_settings(sandbox.url, asked.address, EXPIRE_SECONDS if asked.approvals == "expire" else 60.0)
+    return sandbox_settings(sandbox.url, asked.place.address, EXPIRE_SECONDS if asked.approvals == "expire" else 60.0)
 
 
 def sandbox_settings(url: str, address: str, deadline_seconds: float) -> Settings:
@@ -203,10 +212,10 @@ async def _reported(asked: Play, log: Log, player: Player, paths: Mapping[str, s
 
 def _paths(asked: Play) -> dict[str, str]:
     return {
-        "log": str(asked.beside),
+        "log": asked.place.address if asked.place.on_kafka else str(asked.beside),
         "witness": str(recorded.witness_file(asked.beside)),
         "report": str(asked.report),
-        "sandbox": str(asked.beside.with_name(f"{asked.beside.name}.sandbox")),
+        "sandbox": str(recorded.sandbox_file(asked.beside)),
     }
 
 

@@ -1,7 +1,8 @@
 """The tools of a play: each returns what was recorded, and leaves one line at the witness as its effect.
 
 A play writes a manifest beside the log (`<log>.plays/<id>.json`), so that an executor in another process knows the
-recordings too: `callgate run executor --tools callgate.cli.play.recorded:toolbox`.
+recordings too: `callgate run executor --tools callgate.cli.play.recorded:toolbox`. On Kafka, where there is no file,
+they lie in the working directory, which these processes then share.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from callgate.cli.play import corpora
 from callgate.events import ids
 from callgate.events.home import home
 from callgate.failures import BadInput
-from callgate.log.address import file_of
+from callgate.log.address import PARTITIONS, bootstrap_of, file_of
 from callgate.tools.toolbox import Arguments, Call, Tool, Toolbox
 
 TENANT = "play"
@@ -30,11 +31,10 @@ TIMEOUT_SECONDS = 5.0
 class Recordings:
     """What each action of the plays on one log returned when it was recorded."""
 
-    def __init__(self, beside: Path, partitions: int) -> None:
+    def __init__(self, beside: Path) -> None:
         """`beside` is the log's file; manifests are looked for next to it."""
         self._folder = plays_folder(beside)
         self._witness = witness_file(beside)
-        self._partitions = partitions
         self._outputs: dict[str, bytes] = {}
         self._read: set[Path] = set()
         # Tools run in threads: none may look while another is still reading a manifest.
@@ -63,7 +63,7 @@ class Recordings:
         self._read.add(manifest)
         for name in entry["files"]:
             for turn in corpora.read(Path(name)):
-                key = key_of(turn, entry["id"], self._partitions)
+                key = key_of(turn, entry["id"], entry.get("partitions", PARTITIONS))
                 for position, call in enumerate(turn.calls):
                     self._outputs[action_of(key, position, call)] = call.output
 
@@ -89,13 +89,14 @@ def witness_file(beside: Path) -> Path:
     return beside.with_name(f"{beside.name}.effects.jsonl")
 
 
-def write_manifest(beside: Path, play: str, files: list[Path]) -> None:
+def write_manifest(beside: Path, play: str, files: list[Path], partitions: int) -> None:
     """Make a play's recordings known to executors, before the first turn is submitted."""
     folder = plays_folder(beside)
     folder.mkdir(exist_ok=True)
     target = folder / f"{ids.fingerprint(play)}.json"
     draft = target.with_suffix(f".{os.getpid()}.draft")
-    draft.write_bytes(orjson.dumps({"id": play, "files": [str(path.resolve()) for path in files]}))
+    entry = {"id": play, "files": [str(path.resolve()) for path in files], "partitions": partitions}
+    draft.write_bytes(orjson.dumps(entry))
     draft.replace(target)
 
 
@@ -114,12 +115,33 @@ def recorded_toolbox(recordings: Recordings) -> Toolbox:
 
 def toolbox() -> Toolbox:
     """The played tools for `--tools callgate.cli.play.recorded:toolbox`, for the log that CALLGATE_LOG names."""
-    return recorded_toolbox(Recordings(log_file(os.environ.get("CALLGATE_LOG", "sqlite:///callgate.db")), 4))
+    address = os.environ.get("CALLGATE_LOG", "sqlite:///callgate.db")
+    return recorded_toolbox(Recordings(beside_of(address, os.environ.get("CALLGATE_TOPIC_PREFIX", ""))))
 
 
-def log_file(address: str) -> Path:
-    """The file of an embedded log's address; played effects lie beside it. Raises BadInput."""
+def beside_of(address: str, prefix: str) -> Path:
+    """What witness, manifests and the local BIGHUB's state are named after: an embedded log's file.
+
+    For a log on Kafka, a name in the working directory that tells apart brokers and prefixes. Raises BadInput.
+    """
     path = file_of(address)
     if path == ":memory:":
         raise BadInput("--log", f"{address!r} has no file", "A play needs an address like sqlite:///play.db")
+    if path is None:
+        return Path.cwd() / f"callgate-{prefix}{ids.fingerprint(bootstrap_of(address))[:8]}"
     return Path(path)
+
+
+def set_aside(beside: Path, *, state: bool) -> None:
+    """Move away what an earlier log of the same name has left: its effects are none of a log on which nothing is yet.
+
+    With `state`, that of the local BIGHUB too.
+    """
+    for left in [witness_file(beside), *([sandbox_file(beside)] if state else [])]:
+        if left.exists():
+            left.replace(left.with_name(f"{left.name}.old"))
+
+
+def sandbox_file(beside: Path) -> Path:
+    """Where a play's local BIGHUB keeps its state."""
+    return beside.with_name(f"{beside.name}.sandbox")

@@ -74,7 +74,7 @@ async def _why(server: str, options: Mapping[str, Any]) -> CallgateError:
         )
     except (KafkaError, OSError, TimeoutError, asyncio.IncompleteReadError) as failed:
         hint = ""
-        if isinstance(failed, KafkaError):
+        if isinstance(failed, KafkaError | ConnectionResetError):
             hint = f": it closed the connection; does it expect CALLGATE_KAFKA_SECURITY={security.lower()}?"
         raise _Elsewhere(f"{server} ({_short(failed)}){hint}") from None
     connection.close()
