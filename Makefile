@@ -25,6 +25,7 @@ demo: setup ## Run the demonstration on the embedded log (under 20 s once instal
 	@$(BIN)/callgate demo
 
 test: setup ## Run all tests
+	@$(BIN)/python -m broker fetch || echo "Without Kafka's jars its tests need CALLGATE_TEST_BOOTSTRAP or Docker." >&2
 	@$(BIN)/python -m pytest
 
 check: setup ## Lint, types, layers, house rules and schemas

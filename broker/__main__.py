@@ -1,13 +1,13 @@
-"""`python -m broker start|stop|status`: the local broker, detached from the terminal."""
+"""`python -m broker start|stop|status|fetch`: the local broker, detached from the terminal."""
 
 from __future__ import annotations
 
 import sys
 
-from broker.jars import NoBroker
+from broker.jars import NoBroker, jars
 from broker.local import Node, detached, end, running
 
-_USAGE = "usage: python -m broker start|stop|status"
+_USAGE = "usage: python -m broker start|stop|status|fetch"
 
 
 def main(arguments: list[str]) -> int:
@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
             node_ = running()
             _say(f"Kafka runs: kafka://{node_.address}" if node_ is not None else "No local Kafka runs.")
             return 0 if node_ is not None else 1
+        case ["fetch"]:
+            jars()  # the first time takes minutes: longer than a test should
         case _:
             print(_USAGE, file=sys.stderr)  # noqa: T201 - a command
             return 2

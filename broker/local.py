@@ -6,16 +6,18 @@ From the command line: `python -m broker start|stop|status`.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
+import random
 import shutil
 import signal
 import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +31,8 @@ STOP_SECONDS = 30.0
 
 MESSAGE_BYTES = 2_621_440
 """The largest record that the brokers take. Callgate's largest is about two million bytes."""
+
+_PORTS = range(20_000, 32_000)
 
 _JVM = ("-Xms128m", "-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Djava.awt.headless=true")
 
@@ -55,10 +59,17 @@ class Node:
         return f"127.0.0.1:{self.port}"
 
     def start(self, *, wait: bool = True, tied: bool = False) -> subprocess.Popen[bytes]:
-        """Start it, format it first if it is new; its process. A `tied` one dies with us. Raises NoBroker."""
+        """Start it, format it first if it is new; its process. Raises NoBroker.
+
+        A `tied` one dies with the thread that starts it: a test's broker does not outlive a killed test.
+        """
+        # Asked before: the one that has the port might be taken for ours, if it is a broker too.
+        for port in (self.port, self.controller_port):
+            if _taken(port):
+                raise NoBroker(f"port {port} of the loopback is taken. End what listens there, or take another port")
         self.folder.mkdir(parents=True, exist_ok=True)
         settings = self.folder / "server.properties"
-        settings.write_text("".join(f"{key}={value}\n" for key, value in self._settings().items()))
+        settings.write_text("".join(f"{key}={value}\n" for key, value in self.settings().items()))
         classpath = f"{jars()}/*"
         if not (self.folder / "data" / "meta.properties").exists():
             self._format(classpath, settings)
@@ -87,7 +98,8 @@ class Node:
             time.sleep(0.1)
         raise NoBroker(f"the broker does not answer after {START_SECONDS:.0f} s: {self._last_words()}")
 
-    def _settings(self) -> dict[str, str]:
+    def settings(self) -> dict[str, str]:
+        """What the broker is told, by the names of Kafka's own settings."""
         controllers = self.controllers or {self.number: self.controller_port}
         copies = str(min(3, len(controllers)))
         return {
@@ -140,15 +152,18 @@ def new_cluster() -> str:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback that nobody listens on just now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Ports of the loopback that nobody listens on just now.
+
+    None of those that the system gives to clients: one that tries again and again to reach a broker that is down could
+    be given the broker's own port, would then talk to itself, and the broker could not come back.
+    """
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            return found
+        if not _taken(port):
+            found.append(port)
+    raise NoBroker("no port of the loopback is free")
 
 
 def answers(port: int) -> bool:
@@ -170,7 +185,13 @@ def alive(pid: int) -> bool:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):
         return False
-    return "java" in Path(f"/proc/{pid}/comm").read_text() if Path(f"/proc/{pid}").exists() else True
+    try:
+        # The number may have passed to another program since; and the dead may stand here until somebody collects them.
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")
+    except OSError:
+        return not Path("/proc/self").exists()
+    state, threads = rest.split()[0], int(rest.split()[17])
+    return "java" in name and (state not in "ZX" or threads > 1)
 
 
 def stop(pid: int) -> None:
@@ -203,38 +224,61 @@ def _die_with_parent() -> None:
 
 
 def detached(folder: Path = FOLDER / "local") -> tuple[Node, bool]:
-    """The local broker, started if it does not run, and whether it had to be. Raises NoBroker."""
-    note = folder / "node.json"
-    known = _noted(note)
-    if known is not None:
-        pid, node = known
-        if alive(pid) and answers(node.port):
-            return node, False
-        if alive(pid):
-            stop(pid)
-    # The same ports again where that is possible: whoever has the address need not learn another.
-    ports = [known[1].port, known[1].controller_port] if known is not None else free_ports(2)
-    if any(_taken(port) for port in ports):
-        ports = free_ports(2)
-    node = Node(folder, 1, *ports)
-    pid = node.start().pid
-    note.write_text(json.dumps({"pid": pid, "port": node.port, "controller_port": node.controller_port}))
-    return node, True
+    """The local broker, started if it does not run, and whether it had to be. Raises NoBroker.
+
+    With the data and, where they are still free, the ports that it had.
+    """
+    with _alone(folder):
+        known = _noted(folder / "node.json")
+        if known is not None:
+            pid, node = known
+            if alive(pid) and answers(node.port):
+                return node, False
+            if alive(pid):
+                stop(pid)
+            if not any(_taken(port) for port in (node.port, node.controller_port)):
+                return _noting(node), True
+        port, controller_port = free_ports(2)
+        return _noting(Node(folder, 1, port, controller_port)), True
 
 
 def end(folder: Path = FOLDER / "local") -> bool:
     """End the local broker; whether it ran."""
-    known = _noted(folder / "node.json")
-    if known is None or not alive(known[0]):
-        return False
-    stop(known[0])
-    return True
+    with _alone(folder):
+        known = _noted(folder / "node.json")
+        if known is None or not alive(known[0]):
+            return False
+        stop(known[0])
+        return True
 
 
 def running(folder: Path = FOLDER / "local") -> Node | None:
     """The local broker, if it runs."""
     known = _noted(folder / "node.json")
     return known[1] if known is not None and alive(known[0]) and answers(known[1].port) else None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two that start or stop the local broker at once do so one after the other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _noting(node: Node) -> Node:
+    process = node.start(wait=False)
+    # Noted before it answers: one that is slow to start can still be stopped.
+    note = {"pid": process.pid, "port": node.port, "controller_port": node.controller_port}
+    (node.folder / "node.json").write_text(json.dumps(note))
+    try:
+        node.wait(process)
+    except NoBroker:
+        stop(process.pid)
+        raise
+    process.returncode = 0  # it outlives us, and nobody is to wait for it
+    return node
 
 
 def _noted(note: Path) -> tuple[int, Node] | None:

@@ -12,42 +12,48 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from broker.jars import NoBroker
-from broker.local import MESSAGE_BYTES, Node, alive, free_ports, kill, new_cluster, stop
+from broker.jars import NoBroker, jars, java
+from broker.local import START_SECONDS, Node, alive, free_ports, kill, new_cluster, stop
 from docker import from_env
 from docker.errors import DockerException
-from testcontainers.community.kafka import KafkaContainer
+from testcontainers.core.container import DockerContainer
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 IMAGE = "apache/kafka:4.1.0"
 """The version of broker/pom.xml, as a container."""
 
-_SETTINGS = {
-    "KAFKA_MESSAGE_MAX_BYTES": str(MESSAGE_BYTES),
-    "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
-    "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
-    "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "500",
-    "KAFKA_TRANSACTION_ABORT_TIMED_OUT_TRANSACTION_CLEANUP_INTERVAL_MS": "500",
-}
+_INSIDE = 9092
+"""The port that the broker listens on in its container."""
 
 Source = Literal["given", "docker", "jars", "fail", "skip"]
 
 
-def source(environ: Mapping[str, str], *, docker: bool, can_run_jars: bool) -> Source:
-    """Where the session's broker comes from."""
+def source(environ: Mapping[str, str], docker: Callable[[], bool], no_jars: Callable[[], str | None]) -> Source:
+    """Where the session's broker comes from. What costs time to find out is asked only where it matters."""
     if environ.get("CALLGATE_TEST_BOOTSTRAP"):
         return "given"
-    if docker:
+    if docker():
         return "docker"
-    if can_run_jars:
+    if no_jars() is None:
         return "jars"
     return "fail" if environ.get("CI") else "skip"
+
+
+def no_jars() -> str | None:
+    """Why Kafka's jars can't be run here; None where they can."""
+    try:
+        java()
+        jars()
+    except NoBroker as fault:
+        return str(fault)
+    return None
 
 
 def docker_answers() -> bool:
@@ -69,10 +75,8 @@ def docker_answers() -> bool:
 
 def session_broker() -> Iterator[str]:
     """Host and port of the session's broker, for as long as the session lasts."""
-    can = shutil.which("java") is not None and shutil.which("mvn") is not None
-    match source(
-        os.environ, docker=not os.environ.get("CALLGATE_TEST_BOOTSTRAP") and docker_answers(), can_run_jars=can
-    ):
+    missing = "no Kafka: CALLGATE_TEST_BOOTSTRAP is not set, no Docker daemon answers, and "
+    match source(os.environ, docker_answers, no_jars):
         case "given":
             yield os.environ["CALLGATE_TEST_BOOTSTRAP"]
         case "docker":
@@ -80,17 +84,33 @@ def session_broker() -> Iterator[str]:
         case "jars":
             yield from _jars()
         case "fail":
-            pytest.fail("no Kafka: neither CALLGATE_TEST_BOOTSTRAP, nor a Docker daemon, nor a JDK with Maven is there")
+            pytest.fail(f"{missing}{no_jars()}")
         case "skip":
-            pytest.skip("no Kafka: neither CALLGATE_TEST_BOOTSTRAP, nor a Docker daemon, nor a JDK with Maven is there")
+            pytest.skip(f"{missing}{no_jars()}")
+
+
+def container_environment(host: str, port: int) -> dict[str, str]:
+    """The settings of the local broker, as the official image takes them: reached from outside at `host:port`."""
+    told = Node(Path("/tmp/kafka"), 1, _INSIDE, _INSIDE + 1).settings() | {  # noqa: S108 - inside the container
+        "listeners": f"PLAINTEXT://0.0.0.0:{_INSIDE},CONTROLLER://127.0.0.1:{_INSIDE + 1}",
+        "advertised.listeners": f"PLAINTEXT://{host}:{port}",
+    }
+    return {f"KAFKA_{name.upper().replace('.', '_')}": value for name, value in told.items()}
 
 
 def _container() -> Iterator[str]:
-    container: Any = KafkaContainer(IMAGE).with_kraft()
-    for name, value in _SETTINGS.items():
-        container = container.with_env(name, value)
+    # Not testcontainers' own for Kafka: that takes the images of one vendor only.
+    container: Any = DockerContainer(IMAGE)
+    (port,) = free_ports(1)
+    host = container.get_docker_client().host()
+    local = host in {"localhost", "127.0.0.1"}
+    host = "127.0.0.1" if local else host
+    container.ports[f"{_INSIDE}/tcp"] = (host, port) if local else port
+    for name, value in container_environment(host, port).items():
+        container.with_env(name, value)
+    container.waiting_for(LogMessageWaitStrategy("Kafka Server started").with_startup_timeout(int(START_SECONDS)))
     with container:
-        yield str(container.get_bootstrap_server())
+        yield f"{host}:{port}"
 
 
 def _jars() -> Iterator[str]:
@@ -124,12 +144,14 @@ class Broker:
 
     def stop(self) -> None:
         """Stop it in peace."""
-        stop(self.pid)
+        if self.alive:
+            stop(self.pid)
         self._gone()
 
     def kill(self) -> None:
         """SIGKILL it."""
-        kill(self.pid)
+        if self.alive:
+            kill(self.pid)
         self._gone()
 
     def pause(self) -> None:
@@ -171,9 +193,17 @@ class Cluster:
         return self.brokers[number]
 
 
+def need_jars() -> None:
+    """For tests that break their brokers: without jars they fail in CI and are skipped elsewhere."""
+    reason = no_jars()
+    if reason is not None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no Kafka that may be broken: {reason}")
+
+
 @contextmanager
 def broker(extra: Mapping[str, str] | None = None) -> Iterator[Broker]:
     """A broker of a test's own."""
+    need_jars()
     folder = Path(tempfile.mkdtemp(prefix="callgate-kafka-"))
     port, controller_port = free_ports(2)
     made = Broker(Node(folder, 1, port, controller_port, extra=dict(extra or {})))
@@ -182,15 +212,14 @@ def broker(extra: Mapping[str, str] | None = None) -> Iterator[Broker]:
         made.start()
         yield made
     finally:
-        if made.pid:
-            with suppress(ProcessLookupError):
-                made.kill()
+        made.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def cluster(extra: Mapping[str, str] | None = None) -> Iterator[Cluster]:
     """Three brokers of a test's own: three copies of everything, of which two must be there."""
+    need_jars()
     folder = Path(tempfile.mkdtemp(prefix="callgate-cluster-"))
     ports = free_ports(6)
     controllers = {number: ports[number + 2] for number in (1, 2, 3)}
@@ -213,6 +242,5 @@ def cluster(extra: Mapping[str, str] | None = None) -> Iterator[Cluster]:
         yield made
     finally:
         for each in made.brokers.values():
-            if each.alive:
-                each.kill()
+            each.kill()
         shutil.rmtree(folder, ignore_errors=True)
