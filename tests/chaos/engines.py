@@ -8,7 +8,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.local import Node, free_ports, kill, stop
@@ -67,21 +67,26 @@ async def _kafka(home: Path) -> AsyncIterator[Engine]:
     broker = _Broker(Node(home / "broker", 1, port, controller_port))
     await broker.start()
     try:
-        env = {
-            "CALLGATE_LOG": f"kafka://{broker.node.address}",
-            "CALLGATE_TOPIC_PARTITIONS": str(PARTITIONS),
-            "CALLGATE_KAFKA_SESSION_SECONDS": f"{SESSION_SECONDS:g}",
-        }
-        settings = load(env)
-        options = client_options(broker.node.address, settings.kafka)
-        await apply(options, Names(settings.topic.prefix), desired(settings.topic, GROUPS), dry_run=False)
+        laid = await laid_out(broker.node.address, "")
         deeds = {"kill": broker.kill_and_start, "freeze": broker.freeze, "stop": broker.stop_and_start}
-        # Each change of its members makes a group share out anew, which takes its time.
-        yield Engine(
-            env, Pace(between_seconds=2.5, freeze_seconds=(SESSION_SECONDS * 1.25, SESSION_SECONDS * 2)), deeds
-        )
+        yield replace(laid, deeds=deeds)
     finally:
         kill(broker.pid)
+
+
+async def laid_out(bootstrap: str, prefix: str) -> Engine:
+    """A new log on brokers that are there, with its topics."""
+    env = {
+        "CALLGATE_LOG": f"kafka://{bootstrap}",
+        "CALLGATE_TOPIC_PREFIX": prefix,
+        "CALLGATE_TOPIC_PARTITIONS": str(PARTITIONS),
+        "CALLGATE_KAFKA_SESSION_SECONDS": f"{SESSION_SECONDS:g}",
+    }
+    settings = load(env)
+    options = client_options(bootstrap, settings.kafka)
+    await apply(options, Names(prefix), desired(settings.topic, GROUPS), dry_run=False)
+    # Each change of its members makes a group share out anew, which takes its time.
+    return Engine(env, Pace(between_seconds=2.5, freeze_seconds=(SESSION_SECONDS * 1.25, SESSION_SECONDS * 2)))
 
 
 @dataclass(slots=True)

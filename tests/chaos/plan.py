@@ -114,6 +114,17 @@ def plan(seed: int, actions: int, partitions: int) -> Plan:
     return Plan(tuple(turns))
 
 
+def of_one_tool(tool: str, name: str, turns: int, partitions: int) -> Plan:
+    """Turns of one call each, in sessions of their own."""
+    found = []
+    for number in range(turns):
+        session = f"{name}-{number}"
+        key = ids.turn_key(home(TENANTS[0], session, partitions), TENANTS[0], session, "turn")
+        call = PlannedCall(ids.action_id(key, 0, 0, "call_0"), "call_0", tool, {"n": number}, "never")
+        found.append(PlannedTurn(key, TENANTS[0], session, "turn", (call,), "no"))
+    return Plan(tuple(found))
+
+
 def _planned(chance: random.Random, key: str, position: int, n: int, actions: int) -> PlannedCall:
     tool = chance.choices(tuple(_WEIGHTS), tuple(_WEIGHTS.values()))[0]
     arguments = {"n": n}
