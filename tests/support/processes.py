@@ -24,12 +24,17 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def running(
-    *arguments: str, env: Mapping[str, str] | None = None, log: Path | None = None
+    *arguments: str, env: Mapping[str, str] | None = None, log: Path | None = None, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """`callgate` with these arguments; killed at the end if it still runs. Its output goes to `log`."""
     target = (log or Path(os.devnull)).open("ab")
     process = subprocess.Popen(
-        [CALLGATE, *arguments], env=dict(env or environment()), stdout=target, stderr=target, stdin=subprocess.DEVNULL
+        [CALLGATE, *arguments],
+        env=dict(env or environment()),
+        stdout=target,
+        stderr=target,
+        stdin=subprocess.DEVNULL,
+        cwd=cwd,
     )
     try:
         yield process

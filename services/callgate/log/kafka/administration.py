@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ WRITE, READ, DESCRIBE_CONFIGS = 4, 3, 10
 """Operations as the protocol numbers them."""
 
 _UNKNOWN_TOPIC, _TOPIC_REFUSED, _CLUSTER_REFUSED, _EXISTS, _BAD_REPLICAS = 3, 29, 31, 36, 38
+_LOOKS, _LOOK_SECONDS = 50, 0.1
 _NOT_TOLD = -(2**31)
 _BROKERS_DEFAULT = -1
 
@@ -111,13 +113,25 @@ class Administration:
         return await self._admin._send_request(request, broker)  # noqa: SLF001 - the library has no other way to ask
 
     async def _configs(self, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for _ in range(_LOOKS):
+            found, unknown = await self._configs_now(names)
+            if not unknown:
+                break
+            await asyncio.sleep(_LOOK_SECONDS)
+        return found
+
+    async def _configs_now(self, names: Sequence[str]) -> tuple[dict[str, dict[str, str]], bool]:
+        """The settings that can be seen, and whether the broker asked did not know a topic that another does."""
+        unknown = False
         resources = [ConfigResource(ConfigResourceType.TOPIC, self._names.topic(name)) for name in names]
         found: dict[str, dict[str, str]] = {}
         for answer in await self._admin.describe_configs(resources):
             for each in decoded(answer)["resources"]:
+                unknown = unknown or each["error_code"] == _UNKNOWN_TOPIC
                 if not each["error_code"]:
                     found[self._names.bare(each["resource_name"])] = _settings(each)
-        return found
+        return found, unknown
 
 
 @asynccontextmanager

@@ -55,6 +55,10 @@ async def apply(
         await _change(admin, wanted, changes)
         await _spread(admin, wanted, clock)
     if n is None:
+        # Somebody else may have been quicker; this also waits until the topic's leader answers.
+        n = await agreement.recorded(options, names)
+        _refuse_other_n(wanted, n)
+    if n is None:
         await agreement.record(options, names, _n(wanted), clock)
     return changes
 
