@@ -146,6 +146,9 @@ async def abandon(client: Any) -> None:
                 await client.stop()
         return
     client._closed = True  # noqa: SLF001 - its own stop would first wait for its batches
+    ended = getattr(client._txn_manager, "_transaction_waiter", None)  # noqa: SLF001 - the same
+    if ended is not None and ended.done() and not ended.cancelled():
+        ended.exception()  # that it was fenced has been said where it mattered: nobody waits for this
     if sending.sender_task is not None:
         sending.sender_task.cancel()
         await asyncio.wait((sending.sender_task,), timeout=_STOP_SECONDS)

@@ -287,7 +287,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
                 offsets |= lease.consumed()
         # Best effort: lag tools may be a little behind, and nothing of ours depends on it.
         with suppress(KafkaError, TimeoutError, ValueError):
-            if offsets:
+            if offsets and await self._heartbeats.confirmed():
                 async with asyncio.timeout(clients.REQUEST_SECONDS):
                     await self._consumer.commit(offsets)
 
