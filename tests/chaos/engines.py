@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from broker.local import Node, free_ports, kill, stop
+from broker.jars import NoBroker
+from broker.local import Node, free_ports
 from tests.chaos.havoc import Pace
 
 from callgate.cli.play.custody import GROUPS
@@ -27,6 +27,9 @@ from callgate.settings import load
 PARTITIONS = 4
 SESSION_SECONDS = 6.0
 """How long a silent member on Kafka is believed alive in a run: the least that brokers allow unless told otherwise."""
+
+_TRIES = 5
+_LEAVE_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +74,7 @@ async def _kafka(home: Path) -> AsyncIterator[Engine]:
         deeds = {"kill": broker.kill_and_start, "freeze": broker.freeze, "stop": broker.stop_and_start}
         yield replace(laid, deeds=deeds)
     finally:
-        kill(broker.pid)
+        broker.kill()
 
 
 async def laid_out(bootstrap: str, prefix: str) -> Engine:
@@ -94,25 +97,37 @@ class _Broker:
     """A broker, and what is done to it. Its data outlive it."""
 
     node: Node
-    pid: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> None:
-        # Not in a thread: the broker is tied to the one that starts it.
-        self.process = self.node.start(wait=False, tied=True)
-        self.pid = self.process.pid
-        await asyncio.to_thread(self.node.wait)
+        for _ in range(_TRIES):
+            with suppress(NoBroker):
+                # Not in a thread: the broker is tied to the one that starts it.
+                self.process = self.node.start(wait=False, tied=True)
+                break
+            await asyncio.sleep(1.0)  # a client that tries to connect may by chance have the very port
+        await asyncio.to_thread(self.node.wait, self.process)
 
     async def kill_and_start(self) -> None:
-        kill(self.pid)
+        self.kill()
         await asyncio.sleep(1.0)
         await self.start()
 
     async def stop_and_start(self) -> None:
-        await asyncio.to_thread(stop, self.pid)
+        assert self.process is not None
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self.process.wait, _LEAVE_SECONDS)
+        self.kill()
         await self.start()
 
     async def freeze(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(3.0)
-        os.kill(self.pid, signal.SIGCONT)
+        self.process.send_signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(30)
