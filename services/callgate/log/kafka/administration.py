@@ -17,7 +17,7 @@ from aiokafka.protocol.api import Request
 from callgate.failures import BadInput, CallgateError, PermanentFailure
 from callgate.log.kafka.layout import ActualTopic, WantedTopic
 from callgate.log.kafka.names import Names
-from callgate.log.kafka.reaching import unreachable
+from callgate.log.kafka.reaching import unanswered, unreachable
 from callgate.log.kafka.requests import AlterTopics, TopicMetadata, decoded
 from callgate.log.port import LogUnavailable
 
@@ -143,6 +143,8 @@ async def administration(options: Mapping[str, Any], names: Names) -> AsyncItera
             await admin.start()
         except (KafkaError, OSError, TimeoutError) as error:
             raise await unreachable(options, error) from None
+        if not admin._client.cluster.brokers():  # noqa: SLF001 - it has no public way to say so
+            raise unanswered(options)
         yield Administration(admin, names)
     except (KafkaError, OSError, TimeoutError) as error:
         raise LogUnavailable(f"the brokers do not answer ({type(error).__name__})") from error

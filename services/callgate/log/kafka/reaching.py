@@ -36,6 +36,28 @@ async def unreachable(options: Mapping[str, Any], error: Exception) -> CallgateE
     return LogUnavailable(f"no broker can be reached: {'; '.join(reasons) or type(error).__name__}")
 
 
+def unanswered(options: Mapping[str, Any]) -> CallgateError:
+    """What to raise where a broker let us connect and then told of no broker at all.
+
+    With OAUTHBEARER it refuses a token in the course of a dialogue, which the library takes for its consent.
+    """
+    if "sasl_oauth_token_provider" in options:
+        return _refused(", ".join(options["bootstrap_servers"]), options)
+    return LogUnavailable("the brokers do not know of each other yet")
+
+
+def _refused(server: str, options: Mapping[str, Any]) -> BadInput:
+    if "sasl_oauth_token_provider" in options:
+        return BadInput(
+            "CALLGATE_KAFKA_TOKEN_FILE", f"{server} does not accept the token in it", "Look whether it is renewed"
+        )
+    return BadInput(
+        "CALLGATE_KAFKA_PASSWORD",
+        f"{server} does not accept it together with CALLGATE_KAFKA_USER ({options['sasl_mechanism']})",
+        "Look at user, password and mechanism",
+    )
+
+
 class _Elsewhere(Exception):  # noqa: N818 - named for what it means: another server may say more
     pass
 
@@ -47,13 +69,7 @@ async def _why(server: str, options: Mapping[str, Any]) -> CallgateError:
     try:
         connection = await create_conn(host.strip("[]"), int(port), request_timeout_ms=int(TRY_SECONDS * 1000), **rest)
     except SaslAuthenticationFailed:
-        return BadInput(
-            "CALLGATE_KAFKA_PASSWORD",
-            f"{server} does not accept it together with CALLGATE_KAFKA_USER ({options['sasl_mechanism']})"
-            if "sasl_plain_username" in options
-            else f"{server} does not accept the token in CALLGATE_KAFKA_TOKEN_FILE",
-            "Look at user, password and mechanism, or renew the token",
-        )
+        return _refused(server, options)
     except (UnsupportedSaslMechanismError, IllegalSaslStateError):
         return BadInput(
             "CALLGATE_KAFKA_MECHANISM",
