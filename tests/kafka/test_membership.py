@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from tests.support.log_engines import ALSO_IN, GROUP, IN, OUT, SESSION_SECONDS, Engine, all_leases, sent, table, values
 
 from callgate.log.kafka import membership
@@ -217,8 +218,6 @@ async def test_what_stays_is_not_disturbed_by_members_that_come_and_go(engine: E
 
 async def test_offsets_for_lag_tools_come_to_the_end(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """When all is done the group's offsets stand at the end, past the markers, so that lag tools show none."""
-    from aiokafka.admin import AIOKafkaAdminClient
-
     monkeypatch.setattr(membership, "LAG_SECONDS", 0.2)
     log = await engine.open()
     writer = await number(await log.join("one", (ALSO_IN,)), 0)

@@ -146,15 +146,24 @@ async def abandon(client: Any) -> None:
                 await client.stop()
         return
     client._closed = True  # noqa: SLF001 - its own stop would first wait for its batches
-    ended = getattr(client._txn_manager, "_transaction_waiter", None)  # noqa: SLF001 - the same
-    if ended is not None and ended.done() and not ended.cancelled():
-        ended.exception()  # that it was fenced has been said where it mattered: nobody waits for this
+    _heard(client)
     if sending.sender_task is not None:
         sending.sender_task.cancel()
         await asyncio.wait((sending.sender_task,), timeout=_STOP_SECONDS)
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
             await client.client.close()
+
+
+def _heard(client: Any) -> None:
+    """Take note of how a producer's own futures ended: it was said where it mattered, and nobody waits for them."""
+    batches = [batch for queue in client._message_accumulator._batches.values() for batch in queue]  # noqa: SLF001
+    ends = [batch._drain_waiter for batch in batches]  # noqa: SLF001 - the library has no other way
+    if client._txn_manager is not None:  # noqa: SLF001 - the same
+        ends.append(client._txn_manager._transaction_waiter)  # noqa: SLF001 - the same
+    for ended in ends:
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.exception()
 
 
 async def settled() -> None:
