@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from tests.support.command import Ran, callgate
 PASSWORD, OTHER = "s3cret-of-alice", "s3cret-of-admin"
 
 _LOGIN = "org.apache.kafka.common.security"
-_TOPIC, _PREFIXED, _ALLOW = 2, 4, 3
+_TOPIC, _GROUP, _TRANSACTIONAL, _PREFIXED, _ALLOW = 2, 3, 5, 4, 3
 _READ, _WRITE, _DESCRIBE_CONFIGS = 3, 4, 10
 
 
@@ -51,9 +51,9 @@ class Guarded:
             assert secret not in ran.out + ran.err
         return ran
 
-    async def allow(self, user: str, prefix: str, *operations: int) -> None:
-        """Let a user do something with the topics of a prefix."""
-        acls = [(_TOPIC, prefix, _PREFIXED, f"User:{user}", "*", each, _ALLOW) for each in operations]
+    async def allow(self, user: str, prefix: str, *operations: int, kind: int = 0) -> None:
+        """Let a user do something with the topics, or another kind of thing, of a prefix."""
+        acls = [(kind or _TOPIC, prefix, _PREFIXED, f"User:{user}", "*", each, _ALLOW) for each in operations]
         admin = AIOKafkaAdminClient(bootstrap_servers=self.plain)
         await admin.start()
         try:
@@ -90,7 +90,7 @@ def guarded(kafka: str) -> Iterator[Guarded]:
         yield Guarded(broker.address, sasl, tls, ca)
     finally:
         if broker.pid:
-            with suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError):
                 broker.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -111,7 +111,7 @@ def _settings(ports: list[int], folder: Path) -> dict[str, str]:
     for name in ("sasl_plaintext", "sasl_ssl"):
         found |= {
             f"listener.name.{name}.plain.sasl.jaas.config": f"{_LOGIN}.plain.PlainLoginModule required "
-            f'user_alice="{PASSWORD}" user_admin="{OTHER}";',
+            f'user_alice="{PASSWORD}" user_bob="{PASSWORD}" user_admin="{OTHER}";',
             f"listener.name.{name}.scram-sha-256.sasl.jaas.config": f"{_LOGIN}.scram.ScramLoginModule required;",
             f"listener.name.{name}.oauthbearer.sasl.jaas.config": f"{_LOGIN}.oauthbearer.OAuthBearerLoginModule "
             'required unsecuredLoginStringClaim_sub="broker";',
@@ -143,6 +143,7 @@ def _formatted(node: Node) -> None:
 
 ADMIN = {"CALLGATE_KAFKA_USER": "admin", "CALLGATE_KAFKA_PASSWORD": OTHER}
 ALICE = {"CALLGATE_KAFKA_USER": "alice", "CALLGATE_KAFKA_PASSWORD": PASSWORD}
+BOB = {"CALLGATE_KAFKA_USER": "bob", "CALLGATE_KAFKA_PASSWORD": PASSWORD}
 MEANS = {"CALLGATE_BIGHUB_KEY": "k", "CALLGATE_APPROVAL_TRUSTED": "true"}
 
 
@@ -225,6 +226,29 @@ def test_what_a_user_may_not_do_is_said(guarded: Guarded) -> None:
     found = _until(guarded, prefix, ALICE, lambda said: "may not describe them" not in said)
     assert any(f"{prefix}actions.decided" in each and "may not write" in each for each in found)
     assert any("transactional ids" in each for each in found)
+
+
+def test_the_services_need_no_more_than_is_documented(guarded: Guarded, tmp_path: Path) -> None:
+    """With READ and WRITE on topics, READ on groups and WRITE on transactional ids, a whole play passes over SASL."""
+    prefix, file = "least.", tmp_path / "few.turns.jsonl"
+    calls = [{"call_id": f"c{each}", "name": "look", "arguments": "{}", "output": each} for each in range(3)]
+    turns = [{"corpus": "few", "run_id": f"r{each}", "turn": 0, "calls": calls} for each in range(5)]
+    file.write_bytes(b"\n".join(orjson.dumps(each) for each in turns))
+    assert guarded.callgate("topics", "apply", "--partitions", "2", prefix=prefix, **ADMIN).code == 0
+
+    async def allow() -> None:
+        await guarded.allow("bob", prefix, _READ, _WRITE)
+        await guarded.allow("bob", prefix, _READ, kind=_GROUP)
+        await guarded.allow("bob", prefix, _WRITE, kind=_TRANSACTIONAL)
+
+    asyncio.run(allow())
+    _until(guarded, prefix, BOB, lambda said: "may not describe them" not in said)
+    report = tmp_path / "report.json"
+    played = ("play", str(file), "--log", f"kafka://{guarded.sasl}", "--json", "--timeout", "60", "--report")
+    with contextlib.chdir(tmp_path):
+        ran = guarded.callgate(*played, str(report), prefix=prefix, **BOB)
+    assert ran.code == 0, ran.err
+    assert (ran.json()["actions"], ran.json()["violations"]) == (15, [])
 
 
 def test_who_may_forge_decisions_is_named(guarded: Guarded) -> None:
