@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
+from tests.support.log_engines import SESSION_SECONDS, lay_out
 
 from callgate.cli.checker.facts import gather
 from callgate.cli.checker.judge import Expected, Violation, judge
@@ -30,7 +31,16 @@ from callgate.log.port import Log
 from callgate.log.sqlite.hostile import Hostility
 from callgate.sandbox.policy import parse_policy
 from callgate.sandbox.service import Sandbox
-from callgate.settings import ApprovalSettings, BighubSettings, ExecutorSettings, Secret, Settings, WorkerSettings
+from callgate.settings import (
+    ApprovalSettings,
+    BighubSettings,
+    ExecutorSettings,
+    KafkaSettings,
+    Secret,
+    Settings,
+    TopicSettings,
+    WorkerSettings,
+)
 from callgate.tools.toolbox import Call, Toolbox
 
 DEADLINE_SECONDS = 2.0
@@ -215,17 +225,29 @@ async def whole(
     policy: str = POLICY,
     url: str | None = None,
     evaluator_seconds: float = 900.0,
+    kafka: str | None = None,
+    prefix: str = "",
 ) -> AsyncIterator[Whole]:
     """All services on a log, hostile where a seed is given, with people who answer by `ANSWERS`.
 
-    They ask a sandbox of their own, unless `url` names one that is the test's to stop and start.
+    They ask a sandbox of their own, unless `url` names one that is the test's to stop and start. The log is the file
+    `path`, unless `kafka` names brokers: then it has the topics of that `prefix` there, which are laid out.
     """
     clock, marks = SystemClock(), Marks(witness_file(path))
     async with AsyncExitStack() as stack:
         if url is None:
             url = (await stack.enter_async_context(Sandbox(policy=parse_policy(policy)))).url
         hostile = None if seed is None else Hostility(seed=seed)
-        log = await open_log(f"sqlite:///{path}", clock=clock, hostile=hostile)
+        address = f"sqlite:///{path}" if kafka is None else f"kafka://{kafka}"
+        if kafka is not None:
+            await lay_out(address, prefix)
+        log = await open_log(
+            address,
+            clock=clock,
+            hostile=hostile,
+            kafka=KafkaSettings(session_seconds=SESSION_SECONDS),
+            topic=TopicSettings(prefix=prefix),
+        )
         stack.push_async_callback(log.close)
         settings = settings_for(url, evaluator_seconds)
         running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
