@@ -6,6 +6,7 @@ import asyncio
 import secrets
 import signal
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
+from broker.local import free_ports
 from tests.support.brokers import Broker, Cluster, broker, cluster
 from tests.support.log_engines import GROUP, IN, OUT, SESSION_SECONDS, lay_out, sent, table, values
-from tests.support.processes import environment, running
+from tests.support.processes import environment, finish, running
 from tests.support.whole import Whole, whole
 
 from callgate.clock import SystemClock
@@ -299,13 +301,22 @@ def look(n: int) -> int:
 '''
 
 
+def answers(url: str) -> bool:
+    """Whether a probe says yes."""
+    with suppress(OSError), urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - our own loopback
+        return bool(answer.status == 200)
+    return False
+
+
 def test_a_stop_does_not_wait_for_brokers_that_are_gone(
     alone: Broker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SIGTERM while no broker answers ends all services within the grace period, and says no traceback."""
+    """SIGTERM while no broker answers, and a call is under way, ends all services within the grace period in words."""
     (tmp_path / "my_tools.py").write_text(TOOLS)
     monkeypatch.chdir(tmp_path)
+    (port,) = free_ports(1)
     env = environment(
+        CALLGATE_TELEMETRY_PORT=str(port),
         CALLGATE_LOG=f"kafka://{alone.address}",
         CALLGATE_TOPIC_PARTITIONS="2",
         CALLGATE_KAFKA_SESSION_SECONDS="2",
@@ -318,10 +329,18 @@ def test_a_stop_does_not_wait_for_brokers_that_are_gone(
     with running("topics", "apply", env=env) as laid_out:
         assert laid_out.wait(60) == 0
     with running("run", "--all", env=env, log=out) as process:
-        time.sleep(8)
-        assert process.poll() is None, out.read_text()
+        until = time.monotonic() + PROGRESS_SECONDS
+        while not answers(f"http://127.0.0.1:{port}/readyz"):
+            assert time.monotonic() < until, out.read_text()
+            assert process.poll() is None, out.read_text()
+            time.sleep(0.1)
+        (tmp_path / "turn.json").write_text('{"calls": [{"name": "look", "arguments": {"n": 7}}]}')
+        assert finish("submit", "turn.json", env=env).returncode == 0
+        proposed = ("actions", "list", "--json")
+        while '"look"' not in finish(*proposed, env=env).stdout:
+            assert time.monotonic() < until, out.read_text()
         alone.kill()
-        time.sleep(3)
+        time.sleep(SESSION_SECONDS)  # long enough for every part of it to have noticed
         process.send_signal(signal.SIGTERM)
         began = time.monotonic()
         code = process.wait(60)
