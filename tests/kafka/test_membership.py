@@ -14,7 +14,7 @@ from callgate.log.kafka import membership
 from callgate.log.kafka.engine import KafkaLog
 from callgate.log.kafka.membership import KafkaGroup
 from callgate.log.kafka.transactions import Transactions
-from callgate.log.port import Group, Lease, LeaseLost, Log, Progress, Unit
+from callgate.log.port import Group, Lease, LeaseLost, Log, Progress, Record, Unit
 
 TOPICS = (IN, ALSO_IN)
 
@@ -224,7 +224,7 @@ async def test_offsets_for_lag_tools_come_to_the_end(engine: Engine, monkeypatch
     for index in range(3):
         await writer.commit(Unit((sent(b"%d" % index, topic=IN),)))
     lease = await number(await log.join(GROUP, TOPICS), 0)
-    records = []
+    records: list[Record] = []
     while len(records) < 3:
         records += await lease.fetch(10, 1.0)
     await lease.commit(Unit(progress={IN: Progress(records[-1].offset + 1)}))

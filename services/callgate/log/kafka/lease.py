@@ -66,6 +66,8 @@ class KafkaLease:
         self._done = dict(claimed.progress)
         self._closing: float | None = None
         self._over = False
+        self.worked = False
+        """Whether anything was committed, or it was given back: one that ended before that is not claimed at once."""
         self._writing = asyncio.Lock()
         self._committing: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -172,6 +174,7 @@ class KafkaLease:
         """See `Lease.release`. Where that can't be written, the next holder waits for its budget."""
         if self._over:
             return
+        self.worked = True
         try:
             with suppress(LeaseLost, CommitUnknown, LogUnavailable):
                 async with self._writing:
@@ -201,6 +204,7 @@ class KafkaLease:
             except (LeaseLost, CommitUnknown):
                 self.end()
                 raise
+        self.worked = True
         self._done.update(unit.progress)
 
     async def _stop(self) -> None:

@@ -226,7 +226,6 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             _logger.exception("a lease could not be claimed", group=self.name, lease=number)
             self._retry(number, defect)
         else:
-            self._failures.pop(number, None)
             lease = KafkaLease(
                 claimed, self._log.names, self._log.clock, confirmed=self._heartbeats.confirmed, ended=self._ended
             )
@@ -277,6 +276,10 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         if self._held.get(lease.number) is lease:
             del self._held[lease.number]
             self._before.pop(lease.number, None)
+            if lease.worked:
+                self._failures.pop(lease.number, None)
+            else:
+                self._retry(lease.number, None)  # else what can never be written would be tried without a pause
         self._log.leave_behind(lease.stopped())
         self._stirred.set()
 

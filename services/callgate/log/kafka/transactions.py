@@ -9,15 +9,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import (
-    KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
-    TopicAuthorizationFailedError,
-)
+from aiokafka.errors import KafkaError
 
 from callgate.log.kafka import clients
 from callgate.log.port import CommitUnknown, Headers, LeaseLost, LogUnavailable
@@ -28,9 +24,6 @@ START_SECONDS = 30.0
 
 ABORT_SECONDS = 3.0
 """How long an abort may take. If it does not come through, the brokers abort by themselves."""
-
-_REFUSED = (MessageSizeTooLargeError, RecordListTooLargeError, TopicAuthorizationFailedError)
-"""What the brokers refuse for good, without any harm to the producer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +58,9 @@ class Transactions:
             raise LogUnavailable(f"the producer {self._id} could not be started ({_name(error)})") from error
 
     async def commit(self, writes: Sequence[Write]) -> list[int]:
-        """Make the records visible; the offset of each. Raises `LeaseLost`, `CommitUnknown`, `LogUnavailable`.
+        """Make the records visible; the offset of each. Raises `LeaseLost`, `CommitUnknown`.
 
-        Must not be cancelled. After the first two the producer is of no more use.
+        Must not be cancelled. After either the producer is of no more use.
         """
         if not writes:
             return []
@@ -110,19 +103,16 @@ class Transactions:
         raise AssertionError("not reached") from failure
 
     async def _give_up(self, failure: BaseException) -> None:
-        """Abort, and say how it ended: nothing was committed, so nothing of it can ever be seen."""
-        harmless = isinstance(failure, (TimeoutError, *_REFUSED)) or getattr(failure, "retriable", False)
-        if harmless and await self._aborted():
-            raise LogUnavailable(f"the brokers did not take what {self._id} sent ({_name(failure)})") from failure
-        raise LeaseLost(f"the producer {self._id} has come to its end ({_name(failure)})") from failure
+        """Abort, and say how it ended: nothing was committed, so nothing of it can ever be seen.
 
-    async def _aborted(self) -> bool:
-        try:
+        Nothing is tried again with this producer, however harmless the failure: the library has counted on past the
+        batches that failed, and the brokers would refuse whatever comes next as out of order.
+        """
+        with suppress(KafkaError, TimeoutError, AssertionError):
+            # For the readers: they would wait for the brokers to do it.
             async with asyncio.timeout(ABORT_SECONDS):
                 await self._producer.abort_transaction()
-        except (KafkaError, TimeoutError, AssertionError):
-            return False
-        return True
+        raise LeaseLost(f"the producer {self._id} has come to its end ({_name(failure)})") from failure
 
 
 def built(producer: Any, writes: Sequence[Write]) -> tuple[list[tuple[Any, str, int]], list[tuple[int, int]]]:
