@@ -112,6 +112,8 @@ class Runner:
             # A stale yes covers no further start, also of a tool that may be started again.
             if isinstance(passage, gate.Go):
                 return self.claim(decided, place, standing, context)
+            if effect == "read" and isinstance(passage, gate.End):
+                return self._refused_again(decided, place, standing, passage, context)
             if effect == "read":
                 return self.turned_away(decided, place, passage, context)
             again = now + AGAIN_LATER_SECONDS if isinstance(passage, gate.Wait) else None
@@ -176,7 +178,9 @@ class Runner:
 
         Of an earlier start of the same action nobody knows the end: that is in doubt all the same.
         """
-        if claimed.runs > 1 and self._effect(decided) != "read":
+        if claimed.runs > 1 and self._effect(decided) == "read":
+            return self._refused_again(decided, place, claimed, ended, context)
+        if claimed.runs > 1:
             reason = f"an earlier start has no known end, and another one was refused: {ended.reason}"
             return self._doubted(claimed, place, context, reason, claimed.horizon, None, None)
         return self.ended_by_gate(decided, place, ended, context)
@@ -268,6 +272,13 @@ class Runner:
             decided, place, context.table, now=context.clock.now(), status="tool_error", via="run",
             claim=claimed, started_at=started, error=error,
         )  # fmt: skip
+
+    def _refused_again(
+        self, decided: ActionDecided, place: Place, claimed: Standing, refusal: gate.End, context: Context
+    ) -> Effects:
+        """The end of a start without an effect that did not answer, and may not be made again: it was started once."""
+        error = f"The tool was started and did not answer, and another start was refused: {refusal.reason}"
+        return self._failed(decided, place, claimed, None, error, context)
 
     def _probed(
         self, decided: ActionDecided, place: Place, standing: Standing, context: Context, *, found: bool

@@ -235,6 +235,18 @@ async def test_a_refused_second_start_does_not_deny_the_first(refusal: str) -> N
     assert sum(on.starts.values()) == 1
 
 
+async def test_a_refused_second_look_does_not_deny_the_first() -> None:
+    """A read that was started and may not be started again ends as an error that says so, not as never started."""
+    on = bench(effect="read")
+    await crash_at(on, 1)
+    await on.clock.advance(37.0)
+    on.after_commit = lambda _: on.stop()
+    await on.fire_due()
+    assert on.statuses() == ["tool_error"]
+    assert "was started and did not answer" in str(on.ends()[0].error)
+    assert sum(on.starts.values()) == 1
+
+
 async def test_a_hold_puts_off_another_start_and_says_that_it_is_in_doubt() -> None:
     """What may be started again is in doubt while it is held, and is started again once the hold is lifted."""
     on = bench(effect="idempotent")

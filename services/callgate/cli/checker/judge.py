@@ -100,7 +100,8 @@ def _of_effects(action: ActionFacts) -> Iterator[tuple[str, str]]:
     if count > 1 and effect not in _MAY_START_AGAIN:
         yield "P3", f"the tool had its effect {count} times"
     statuses = {end.status for _, end in action.ends}
-    if count and statuses and not statuses & (_RAN | {"unknown"}):
+    # A read has no effect that its end could deny: evaluated anew after a start that did not answer, it may be blocked.
+    if count and effect != "read" and statuses and not statuses & (_RAN | {"unknown"}):
         yield "P3", f"it had an effect, yet ended {', '.join(sorted(statuses))}"
     if count and not any(decision.verdict in _STARTABLE for _, decision in action.decisions):
         yield "P5", "it had an effect without a decision that allows it"
