@@ -46,6 +46,9 @@ lock: setup ## Pin the dependencies anew, with hashes
 	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
 		--no-emit-trusted-host --no-emit-find-links --no-header --extra dev --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
+		--no-emit-trusted-host --no-emit-find-links --no-header --build-deps-for wheel --only-build-deps \
+		--constraint requirements-dev.lock --output-file requirements-build.lock pyproject.toml
 
 bench: setup ## Run the benchmarks
 	@test -d bench || { echo "There is no benchmark yet: it comes with the Kafka engine." >&2; exit 1; }

@@ -23,6 +23,9 @@ from callgate.sandbox.store import Store
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 """An endpoint, or what wraps it."""
 
+LIVE = "/livez"
+"""Answers without credentials; no endpoint of BIGHUB."""
+
 _MOST_BYTES = 16 * 1024 * 1024
 _BODIES: dict[Body, tuple[bytes, str]] = {
     "html": (b"<html><body>Bad gateway</body></html>", "text/html"),
@@ -38,13 +41,19 @@ def application(store: Store, policy: Policy, faults: Faults, clock: Clock) -> w
     """The application over its parts. Faults come after credentials, so that a fault file can't make a 401 vanish."""
     outcomes = Outcomes(store, clock)
     app = web.Application(
-        client_max_size=_MOST_BYTES, middlewares=[_refusing, _authenticated, _Faulty(faults, store, clock)]
+        client_max_size=_MOST_BYTES, middlewares=[_alive, _refusing, _authenticated, _Faulty(faults, store, clock)]
     )
     app.add_routes(Evaluation(store, policy, clock).routes())
     app.add_routes(Approvals(store, clock).routes())
     app.add_routes(outcomes.routes())
     app.add_routes(Ingest(store, outcomes, clock).routes())
     return app
+
+
+@web.middleware
+async def _alive(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Whoever starts the sandbox may ask whether it answers: BIGHUB has no such path, so no fault applies to it."""
+    return answer({"live": True}) if request.path == LIVE else await handler(request)
 
 
 @web.middleware
