@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 
 import orjson
@@ -13,6 +14,8 @@ from tests.chaos.driver import Options, chaos
 def main() -> None:
     """Run so many seeds on each engine asked for, one after another."""
     arguments = _arguments()
+    # Whoever ends a run ends its processes too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     engines = ("sqlite", "kafka") if arguments.log == "both" else (arguments.log,)
     failed = 0
     for log in engines:

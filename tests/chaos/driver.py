@@ -31,8 +31,11 @@ CONCURRENCY = 16
 OPEN_MOST = 400
 """Calls that are open at once at the most: agents wait for their answers."""
 
-SUBMIT_SECONDS = 240.0
-"""Within which all must have been submitted: agents wait where too much is open, so this is about standing still."""
+SLACK = 2.5
+"""How many times its planned seconds submitting may take. On a busy machine it ends there, with what was submitted."""
+
+LEAST = 0.2
+"""The share of its actions that a run must come to, or it has shown nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +79,16 @@ class Run:
             stack.push_async_callback(_cancelled, beside)
             trouble = [asyncio.create_task(havoc.run())]
             submitting = asyncio.create_task(outside.submit(options.seconds, OPEN_MOST))
-            submitted = await _over(submitting, SUBMIT_SECONDS, [*beside, *trouble])
+            await _over(submitting, options.seconds * SLACK, [*beside, *trouble])
+            outside.enough = True
+            await _over(submitting, options.settle_seconds, [*beside, *trouble])
             await _cancelled(trouble)
             await havoc.calm()
             left = await self._settled(log, outside, beside)
-            found = await verdict(log, self.home, planned, doubts_most=self._doubts(havoc, outside))
-            return self._report(found, havoc, left if submitted else ["not everything could be submitted"], began)
+            if outside.submitted < LEAST * options.actions:
+                left.append(f"only {outside.submitted} calls could be submitted")
+            found = await verdict(log, self.home, outside.plan(), doubts_most=self._doubts(havoc, outside))
+            return self._report(found, havoc, left, began)
 
     async def _settled(self, log: Log, outside: Outside, beside: list[asyncio.Task[None]]) -> list[str]:
         """Wait until nothing is left to do; what is left when the time is over."""
@@ -104,7 +111,7 @@ class Run:
         """How many actions may be in doubt, for what was done to executors, and for the tools that hang."""
         done = self.fleet.done
         blows = done["kill executor"] + done["stop executor"] + done["leave executor"] + len(havoc.traps)
-        hanging = sum(call.tool in {"hang", "stall"} for call in outside.calls.values())
+        hanging = sum(call.tool in {"hang", "stall"} for turn in outside.sent for call in turn.calls)
         return blows * CONCURRENCY + hanging
 
     def _report(self, found: Verdict, havoc: Havoc, left: list[str], began: float) -> dict[str, Any]:
@@ -184,15 +191,12 @@ def _free_port() -> int:
         return int(taken.getsockname()[1])
 
 
-async def _over(task: asyncio.Task[None], seconds: float, beside: list[asyncio.Task[None]]) -> bool:
-    """Whether a task came to its end in time. A failure of it, or of what must go on beside it, is raised."""
+async def _over(task: asyncio.Task[None], seconds: float, beside: list[asyncio.Task[None]]) -> None:
+    """Wait for the end of a task, so long. A failure of it, or of what must go on beside it, is raised."""
     await asyncio.wait({task, *beside}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     for each in (task, *beside):
         if each.done():
             each.result()
-    finished = task.done()
-    await _cancelled([task])
-    return finished
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -13,6 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+_TAIL = 2000
+_NO_BROKER = "callgate: no broker can be reached"
+"""What a service says that starts while the broker is down, and leaves to whoever starts it again."""
+
 
 @dataclass(slots=True)
 class Member:
@@ -102,10 +106,15 @@ class Fleet:
         """Note whoever has ended without being told to."""
         for member in self.members.values():
             ended = member.process is not None and member.process.poll() is not None
-            if ended and not member.leaving:
-                assert member.process is not None
-                self.surprises.append(f"{member.name} ended by itself with {member.process.returncode}")
-                member.leaving = True
+            if not ended or member.leaving:
+                continue
+            assert member.process is not None
+            member.leaving = True
+            said = member.output.read_bytes()[-_TAIL:].decode(errors="replace").strip().rpartition("\n")[2]
+            if said.startswith(_NO_BROKER):
+                self.done[f"no broker at the start of {member.service}"] += 1
+            else:
+                self.surprises.append(f"{member.name} ended by itself with {member.process.returncode}: {said}")
 
     def trapped(self, pid: int) -> Member | None:
         """The member that has stopped itself under this process id, if it is still there."""

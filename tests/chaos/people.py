@@ -34,7 +34,7 @@ class Outside:
         self._log = log
         self._clock = clock
         self._plan = plan
-        self.calls = plan.calls()
+        self._all = plan.calls()
         self._turns = {turn.key: frozenset(call.action_id for call in turn.calls) for turn in plan.turns}
         self._chance = random.Random(f"outside {seed}")
         self._asked: set[str] = set()
@@ -43,25 +43,38 @@ class Outside:
         """Actions that have ended or are in doubt, as their agents were told."""
         self.ended: set[str] = set()
         """Those of them that have ended."""
-        self.submitted = 0
-        """Calls in the turns that were submitted."""
+        self.enough = False
+        """Set to submit no more."""
+        self.sent: list[PlannedTurn] = []
 
     @property
     def told(self) -> bool:
-        """Whether agents were told of every call."""
-        return len(self.settled) == len(self.calls)
+        """Whether agents were told of every call that was submitted."""
+        return len(self.settled) == self.submitted
+
+    @property
+    def submitted(self) -> int:
+        """How many calls were submitted."""
+        return sum(len(turn.calls) for turn in self.sent)
+
+    def plan(self) -> Plan:
+        """What was submitted of the plan."""
+        return Plan(tuple(self.sent))
 
     async def submit(self, seconds: float, most: int) -> None:
         """Submit everything over about so many seconds, while at most so many calls are open."""
         junk = set(self._chance.sample(range(len(self._plan.turns)), JUNK))
         for number, turn in enumerate(self._plan.turns):
-            while self.submitted - len(self.settled) > most:
+            while self.submitted - len(self.settled) > most and not self.enough:
                 await self._clock.sleep(0.05)
+            if self.enough:
+                return
+            # Noted before: whoever gives up in the middle has perhaps sent it.
+            self.sent.append(turn)
             await self._send(turn)
             if number in junk:
                 nothing = Outgoing("turns", self._chance.randrange(self._log.partitions), b"x", b"{", ())
                 await self._publish(nothing)
-            self.submitted += len(turn.calls)
             await self._clock.sleep(seconds / len(self._plan.turns))
 
     async def hear(self) -> None:
@@ -70,7 +83,7 @@ class Outside:
             if isinstance(event, TurnCompleted):
                 self.settled |= self._turns.get(event.turn_key, frozenset())
                 self.ended |= self._turns.get(event.turn_key, frozenset())
-            elif isinstance(event, ActionReply) and event.action_id in self.calls:
+            elif isinstance(event, ActionReply) and event.action_id in self._all:
                 if event.status == "approval_required":
                     continue
                 self.settled.add(event.action_id)
@@ -87,7 +100,7 @@ class Outside:
                 task.add_done_callback(self._voting.discard)
 
     async def _vote(self, asked: ApprovalRequested) -> None:
-        said = self.calls[asked.action.ref.id].answer
+        said = self._all[asked.action.ref.id].answer
         match said:
             case "approve":
                 await self._say(asked, "approve", "mia", times=2)
