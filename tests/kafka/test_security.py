@@ -23,11 +23,13 @@ from broker.local import Node, free_ports
 from tests.support.brokers import Broker
 from tests.support.command import Ran, callgate
 
+from callgate.log.kafka.requests import AlterTopics
+
 PASSWORD, OTHER = "s3cret-of-alice", "s3cret-of-admin"
 
 _LOGIN = "org.apache.kafka.common.security"
 _TOPIC, _GROUP, _TRANSACTIONAL, _PREFIXED, _ALLOW = 2, 3, 5, 4, 3
-_READ, _WRITE, _DESCRIBE_CONFIGS = 3, 4, 10
+_READ, _WRITE, _CREATE, _DESCRIBE_CONFIGS, _ALTER_CONFIGS = 3, 4, 5, 10, 11
 
 
 @dataclass
@@ -50,6 +52,15 @@ class Guarded:
         for secret in (PASSWORD, OTHER, "wrong-one"):
             assert secret not in ran.out + ran.err
         return ran
+
+    async def spoil(self, topic: str) -> None:
+        """Have a topic keep its records for a second only."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.plain)
+        await admin.start()
+        try:
+            await admin._send_request(AlterTopics({topic: {"retention.ms": "1000"}}))
+        finally:
+            await admin.close()
 
     async def allow(self, user: str, prefix: str, *operations: int, kind: int = 0) -> None:
         """Let a user do something with the topics, or another kind of thing, of a prefix."""
@@ -249,6 +260,19 @@ def test_the_services_need_no_more_than_is_documented(guarded: Guarded, tmp_path
         ran = guarded.callgate(*played, str(report), prefix=prefix, **BOB)
     assert ran.code == 0, ran.err
     assert (ran.json()["actions"], ran.json()["violations"]) == (15, [])
+
+
+def test_applying_needs_no_more_than_is_documented(guarded: Guarded) -> None:
+    """Who may create, set, read and write topics of the prefix makes the layout, and mends it."""
+    prefix = "made."
+    asyncio.run(guarded.allow("bob", prefix, _READ, _WRITE, _CREATE, _DESCRIBE_CONFIGS, _ALTER_CONFIGS))
+    until = time.monotonic() + 15
+    while (ran := guarded.callgate("topics", "apply", "--partitions", "1", prefix=prefix, **BOB)).code != 0:
+        assert time.monotonic() < until, ran.err
+    asyncio.run(guarded.spoil(f"{prefix}turns"))
+    assert any("turns: retention.ms is 1000" in each for each in _findings(guarded, prefix, BOB))
+    mended = guarded.callgate("topics", "apply", prefix=prefix, **BOB)
+    assert (mended.code, "turns: retention.ms from 1000" in mended.out) == (0, True)
 
 
 def test_who_may_forge_decisions_is_named(guarded: Guarded) -> None:
