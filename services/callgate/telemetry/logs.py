@@ -54,6 +54,9 @@ def _adopt_libraries(
         root.removeHandler(old)
     root.addHandler(handler)
     handler.setLevel(logging.CRITICAL if level == "error" else max(LEVELS[level], logging.WARNING))
+    # It calls every rebalance an error, and with brokers away it writes many lines a second. The engine says what
+    # matters of it, once.
+    logging.getLogger("aiokafka").setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
 
 
 class _Stderr(logging.Handler):
