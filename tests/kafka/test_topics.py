@@ -72,6 +72,17 @@ class Site:
             assert [code for _, code, *_ in answer.topic_errors] == [0]
         finally:
             await admin.close()
+        await self.shown(name, partitions)
+
+    async def shown(self, name: str, partitions: int) -> None:
+        """Wait until the broker shows a topic as the controller has it: that takes a moment."""
+        clock = SystemClock()
+        async with asyncio.timeout(30), administration(self.options, self.names) as looking:
+            while True:
+                seen = await looking.topics([name])
+                if name in seen.led and seen.there[name].partitions == partitions:
+                    return
+                await clock.sleep(0.05)
 
     async def said(self) -> list[str]:
         """What the survey finds serious."""
@@ -201,6 +212,7 @@ def test_a_service_refuses_to_start_where_a_topic_differs_from_n(site: Site) -> 
             await admin.create_partitions({site.names.topic("actions.finished"): NewPartitions(N + 1)})
         finally:
             await admin.close()
+        await site.shown("actions.finished", N + 1)
 
     run(widen())
     ran = site.callgate("run", "evaluator", CALLGATE_BIGHUB_KEY="k")

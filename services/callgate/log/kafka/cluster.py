@@ -154,6 +154,8 @@ async def _spread(admin: Administration, wanted: Sequence[WantedTopic], clock: C
         if clock.monotonic() >= until:
             shown = "; ".join(str(change) for change in left) or "a partition without a leader"
             raise LogUnavailable(f"the brokers took the layout and do not show it: {shown}")
+        # A topic that was too new to be seen at first is there now, and with its maker's settings.
+        await _change(admin, wanted, left)
         await clock.sleep(_LOOK_SECONDS)
 
 
