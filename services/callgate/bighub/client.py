@@ -8,27 +8,27 @@ and an answer is always resolved, however strange.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-import httpx
-from bighub import AsyncBighubClient
 from bighub.exceptions import BighubError
+from bighub.resources.actions import AsyncActionsAPI
+from bighub.resources.ingest import AsyncIngestAPI
+from bighub.resources.kill_switch import AsyncKillSwitchAPI
+from bighub.resources.outcomes import AsyncOutcomesAPI
 
-from callgate.bighub.connections import Connections
 from callgate.bighub.failures import Unauthorized, translated
 from callgate.bighub.requests import EvaluateRequest, OutcomeReport
 from callgate.bighub.resolve import Resolution, resolve
+from callgate.bighub.transport import AiohttpTransport, check_address, proxy_for
 from callgate.events.ids import is_id
 from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
 from callgate.settings import BighubSettings
 
 _BATCH = 500
-_CONNECTIONS = 100
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Bighub:
@@ -38,32 +38,26 @@ class Bighub:
     (this request can never be taken), and nothing else that BIGHUB could cause. No message holds the key.
     """
 
-    def __init__(self, settings: BighubSettings) -> None:
-        """Connect lazily: nothing is sent before the first call."""
+    def __init__(self, settings: BighubSettings, *, connections: int = 100) -> None:
+        """Connect lazily: nothing is sent before the first call.
+
+        At most `connections` calls are on their way at once; others wait, within their time limit.
+        """
         self._settings = settings
         self._refused: str | None = None
-        host = _checked_host(settings.url)
+        _check(settings.url)
         key = settings.key.reveal()
         if not (key.isascii() and key.isprintable()):
             raise BadInput(
                 "CALLGATE_BIGHUB_KEY", "has characters that can't stand in a header", "Use the key as issued"
             )
-        try:
-            self._sdk = AsyncBighubClient(
-                base_url=settings.url,
-                api_key=key or None,
-                timeout=settings.timeout_seconds,
-                max_retries=0,
-            )
-        except ValueError:
-            raise BadInput(
-                "CALLGATE_BIGHUB_URL", "is plain http to another host", "Use https, or http to localhost or 127.0.0.1"
-            ) from None
-        # The SDK offers no parameter for its pool, which is slow when shared by many requests, and would send what is
-        # meant for a sandbox on this machine through a proxy.
-        self._sdk._transport._client = Connections(  # type: ignore[assignment]  # noqa: SLF001
-            most=_CONNECTIONS, timeout=settings.timeout_seconds, trust_env=host not in _LOOPBACK
+        self._transport = AiohttpTransport(
+            base_url=settings.url, api_key=key or None, timeout=settings.timeout_seconds, connections=connections
         )
+        self._actions = AsyncActionsAPI(self._transport)
+        self._ingest = AsyncIngestAPI(self._transport)
+        self._kill_switch = AsyncKillSwitchAPI(self._transport)
+        self._outcomes = AsyncOutcomesAPI(self._transport)
 
     @property
     def refused(self) -> str | None:
@@ -82,14 +76,14 @@ class Bighub:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._sdk.close()
+        await self._transport.close()
 
     async def evaluate(self, request: EvaluateRequest) -> Resolution:
         """Ask for a decision. Safe to repeat: the idempotency key makes BIGHUB give the same answer again."""
         key = _safe(request.idempotency_key, "the idempotency key")
         answer = await self._call(
             "evaluate",
-            lambda: self._sdk.actions.evaluate_payload(payload=_payload(request), idempotency_key=key),
+            lambda: self._actions.evaluate_payload(payload=_payload(request), idempotency_key=key),
         )
         return resolve(answer)
 
@@ -97,13 +91,13 @@ class Bighub:
         """Hand over lifecycle events, at most 500 a request. The API has no keys here: a repeat may arrive twice."""
         for first in range(0, len(events), _BATCH):
             chunk = [dict(event) for event in events[first : first + _BATCH]]
-            await self._call("ingest", partial(self._sdk.ingest.batch, chunk))
+            await self._call("ingest", partial(self._ingest.batch, chunk))
 
     async def report_outcome(self, report: OutcomeReport) -> None:
         """Report what became of a decision."""
         await self._call(
             "outcome",
-            lambda: self._sdk.outcomes.report(
+            lambda: self._outcomes.report(
                 request_id=_safe(report.request_id, "the request id"),
                 status=report.status,
                 description=report.description,
@@ -125,20 +119,19 @@ class Bighub:
         """Report an outcome that is known only under an outside reference that some ingested event has named."""
         await self._call(
             "reconcile",
-            lambda: self._sdk.ingest.reconcile(key_name="external_ref", key_value=external_ref, outcome=dict(outcome)),
+            lambda: self._ingest.reconcile(key_name="external_ref", key_value=external_ref, outcome=dict(outcome)),
         )
 
     async def kill_switch_status(self) -> bool:
         """Whether a switch of BIGHUB's own is active. An answer that does not plainly say no counts as yes."""
-        answer = await self._call("kill switch", self._sdk.kill_switch.status)
+        answer = await self._call("kill switch", self._kill_switch.status)
         return answer.get("is_active") is not False or bool(answer.get("active_switches"))
 
     async def _call(self, call: str, send: Callable[[], Awaitable[object]]) -> Mapping[str, object]:
-        """Send once, within the time limit as a whole: the SDK's own limit is per read, and a drip never exceeds it."""
+        """Send once; the transport holds the time limit."""
         try:
-            async with asyncio.timeout(self._settings.timeout_seconds):
-                answer = await send()
-        except (BighubError, TimeoutError) as error:
+            answer = await send()
+        except BighubError as error:
             failure = translated(call, error)
             if isinstance(failure, Unauthorized):
                 self._refused = failure.reason
@@ -174,15 +167,23 @@ def _payload(request: EvaluateRequest) -> Any:
     return payload | {name: given for name, given in optional.items() if given is not None}
 
 
-def _checked_host(url: str) -> str:
-    """The host of an address that can be used. The SDK would take `ftp://localhost`."""
+def _check(url: str) -> None:
+    """Raise `BadInput` for an address that can't be used, or that only a proxy which can't be used would reach."""
+    name = "CALLGATE_BIGHUB_URL"
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
-        parts = httpx.URL("")
-    if parts.scheme not in {"http", "https"} or not parts.host:
-        raise BadInput("CALLGATE_BIGHUB_URL", "is no web address", "Use https://host, or http://127.0.0.1:port")
-    return parts.host
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadInput(name, "is no web address", "Use https://host, or http://127.0.0.1:port")
+    try:
+        check_address(url)
+    except ValueError:
+        raise BadInput(name, "is plain http to another host", "Use https, or http to localhost or 127.0.0.1") from None
+    try:
+        proxy_for(url)
+    except ValueError as error:
+        raise BadInput(name, f"can't be reached: {error}", "Set HTTPS_PROXY to an http proxy, or NO_PROXY") from None
 
 
 def _safe(identifier: str, what: str) -> str:

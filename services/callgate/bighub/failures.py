@@ -16,6 +16,7 @@ from bighub.exceptions import (
     BighubTimeoutError,
 )
 
+from callgate.bighub.transport import AnswerTooLargeError
 from callgate.failures import PermanentFailure, TemporaryFailure
 
 _PERMANENT = frozenset({400, 404, 405, 410, 411, 412, 413, 414, 415, 422, 431})
@@ -41,10 +42,12 @@ def translated(call: str, error: Exception) -> TemporaryFailure | PermanentFailu
             return PermanentFailure(f"BIGHUB can't take this request ({call}, {error.status_code}): {_detail(error)}")
         case BighubAPIError():
             return TemporaryFailure(f"BIGHUB failed ({call}, {error.status_code}): {_detail(error)}")
-        case BighubTimeoutError() | TimeoutError():
+        case BighubTimeoutError():
             return TemporaryFailure(f"BIGHUB did not answer in time ({call})")
+        case AnswerTooLargeError():
+            return TemporaryFailure(f"BIGHUB's answer is larger than we take ({call}): a proxy in between?")
         case BighubNetworkError():
-            return TemporaryFailure(f"BIGHUB can't be reached ({call}): {type(error.__cause__).__name__}")
+            return TemporaryFailure(f"BIGHUB can't be reached ({call}): {error.__cause__}")
         case _:
             return TemporaryFailure(f"BIGHUB's SDK failed ({call}): {type(error).__name__}")
 
