@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from tests.support.command import Ran, callgate
-from tests.support.log_engines import clear
+from tests.support.log_engines import all_leases, clear, take
 from tests.support.processes import environment, running
 
 from callgate.cli.opening import Place
@@ -28,6 +28,7 @@ from callgate.log.kafka.cluster import agreed_partitions, apply, survey
 from callgate.log.kafka.connection import client_options
 from callgate.log.kafka.layout import desired
 from callgate.log.kafka.names import Names
+from callgate.log.port import Outgoing, Progress, Unit
 from callgate.settings import KafkaSettings, TopicSettings
 
 T = TypeVar("T")
@@ -264,6 +265,35 @@ def test_two_applies_at_once_agree(site: Site) -> None:
         return len(await apply(site.options, site.names, site.wanted, dry_run=False))
 
     assert run(both()) == 0
+
+
+def test_commits_are_no_records_that_are_not_done(site: Site) -> None:
+    """What transactions leave behind the last record counts for nobody; a record that nobody has done does."""
+
+    async def work() -> None:
+        await site.lay_out()
+        log = await open_log(site.place.address, clock=SystemClock(), topic=site.topic)
+        try:
+            group = await log.join("evaluator", ("actions.proposed",))
+            leases = await all_leases(group, N, 30)
+            (lease,) = (each for each in leases if each.number == 0)
+            # Both in one transaction, as units write them: its end stands behind them.
+            outputs = tuple(Outgoing("actions.proposed", 0, b"k", each, ()) for each in (b"1", b"2"))
+            await lease.commit(Unit(outputs=outputs))
+            (first, _) = await take(lease, 2, 30)
+            done = {"actions.proposed": Progress(first.offset + 1)}
+            await lease.commit(Unit(progress=done))
+        finally:
+            await log.close()
+
+    run(work())
+    (found,) = (
+        each
+        for each in site.callgate("topics", "list", "--json").json()["topics"]
+        if each["name"] == "actions.proposed"
+    )
+    assert found["ends"]["0"] == 3
+    assert found["lag"]["evaluator"] == 1
 
 
 def test_dev_lays_its_own_topics_out(site: Site, tmp_path: Path) -> None:
