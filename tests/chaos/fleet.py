@@ -66,7 +66,8 @@ class Fleet:
 
     def start(self, member: Member, trap: str | None = None) -> None:
         """Start its process; `trap` as `child` takes it."""
-        env = {**self.env, "PYTHONPATH": str(ROOT)}
+        # A checkout runs its own code, whichever one is installed.
+        env = {**self.env, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "services")))}
         if trap is not None:
             env["CHAOS_TRAP"] = trap
         with member.output.open("ab") as target:
