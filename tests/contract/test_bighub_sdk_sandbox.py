@@ -17,6 +17,7 @@ from bighub.exceptions import (
     BighubRateLimitError,
     BighubValidationError,
 )
+from tests.support.bighub_transports import sdk
 
 from callgate.clock import ManualClock
 from callgate.sandbox.faults import parse_faults
@@ -57,9 +58,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
         yield running
 
 
-@pytest.fixture(params=["sync", "async"])
+@pytest.fixture(params=["sync", "async", "aiohttp"])
 async def use(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator[Use]:
-    """Both faces of the SDK."""
+    """Both faces of the SDK, and the asynchronous one over our transport."""
     options: dict[str, Any] = {"base_url": sandbox.url, "api_key": "any", "max_retries": 0}
     if request.param == "sync":
         client = BighubClient(**options)
@@ -70,7 +71,7 @@ async def use(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator
         yield run
         client.close()
         return
-    async with AsyncBighubClient(**options) as other:
+    async with sdk("aiohttp" if request.param == "aiohttp" else "httpx", sandbox.url) as other:
 
         async def run_async(act: Callable[[Any], Any]) -> Any:
             result = act(other)

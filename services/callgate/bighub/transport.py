@@ -141,6 +141,7 @@ class AiohttpTransport:
                 connector=aiohttp.TCPConnector(limit=self._connections, ssl=context),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=self._timeout,
+                skip_auto_headers=("Content-Type",),  # which aiohttp also gives to a post without a body
                 # aiohttp would look for proxies and for a .netrc file anew at every request, each in a thread.
                 trust_env=False,
             )
