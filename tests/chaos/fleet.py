@@ -13,9 +13,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_TAIL = 2000
-_NO_BROKER = "callgate: no broker can be reached"
-"""What a service says that starts while the broker is down, and leaves to whoever starts it again."""
+_GAVE_UP = "callgate: "
+"""How a service begins to say why it ends. One that meets no broker at its start leaves that to whoever starts it."""
+_JOINED = '"event": "joined"'
+"""What a service says once it has begun: from then on nothing may end it."""
 
 
 @dataclass(slots=True)
@@ -26,6 +27,8 @@ class Member:
     arguments: tuple[str, ...]
     output: Path
     process: subprocess.Popen[bytes] | None = None
+    began: int = 0
+    """How much output earlier processes have left."""
     stopped: bool = False
     """Whether we have sent it SIGSTOP, or it has stopped itself."""
     leaving: bool = False
@@ -71,6 +74,7 @@ class Fleet:
         if trap is not None:
             env["CHAOS_TRAP"] = trap
         with member.output.open("ab") as target:
+            member.began = target.tell()
             member.process = subprocess.Popen(
                 [sys.executable, "-m", "tests.chaos.child", *member.arguments],
                 cwd=ROOT, env=env, stdout=target, stderr=target, stdin=subprocess.DEVNULL,
@@ -111,9 +115,10 @@ class Fleet:
                 continue
             assert member.process is not None
             member.leaving = True
-            said = member.output.read_bytes()[-_TAIL:].decode(errors="replace").strip().rpartition("\n")[2]
-            if said.startswith(_NO_BROKER):
-                self.done[f"no broker at the start of {member.service}"] += 1
+            text = member.output.read_bytes()[member.began :].decode(errors="replace").strip()
+            said = text.rpartition("\n")[2]
+            if said.startswith(_GAVE_UP) and _JOINED not in text:
+                self.done[f"give up starting {member.service}"] += 1
             else:
                 self.surprises.append(f"{member.name} ended by itself with {member.process.returncode}: {said}")
 
