@@ -132,10 +132,12 @@ async def _jobs(
     host: Host, services: Sequence[Service], toolbox: Toolbox | None, stack: AsyncExitStack
 ) -> tuple[Job, ...]:
     bighub = None
-    if NEEDS_BIGHUB & set(services):
+    if asking := NEEDS_BIGHUB & set(services):
         from callgate.bighub.client import Bighub
 
-        bighub = await stack.enter_async_context(Bighub(host.settings.bighub))
+        # Each service's worker bounds what it has in flight; a smaller pool would only hide that in a queue.
+        connections = len(asking) * host.settings.worker.concurrency
+        bighub = await stack.enter_async_context(Bighub(host.settings.bighub, connections=connections))
     jobs: list[Job] = []
     for service in services:
         match service:
