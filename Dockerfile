@@ -30,6 +30,6 @@ WORKDIR /var/lib/callgate
 USER 10001:10001
 EXPOSE 9464
 # Ready: it has joined its group, and log and BIGHUB can be used. Of use for `run`; other commands serve no probes.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["callgate", "health"]
+HEALTHCHECK --interval=10s --timeout=15s --start-period=30s --retries=3 CMD ["callgate", "health"]
 ENTRYPOINT ["callgate"]
 CMD ["--help"]

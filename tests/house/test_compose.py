@@ -14,6 +14,7 @@ import click
 import pytest
 import yaml
 from bighub import AsyncBighubClient
+from broker.local import MESSAGE_BYTES
 
 from callgate.cli.main import cli
 from callgate.cli.play import corpora
@@ -111,6 +112,13 @@ def test_every_image_is_pinned() -> None:
         if each.findtext("{*}groupId") == "org.apache.kafka"
     }  # fmt: skip
     assert kafka == {PARTS["kafka"]["image"].split(":")[1]}
+
+
+def test_the_broker_takes_what_callgate_writes() -> None:
+    """The broker takes records as large as the tests' own does, and makes no topic by itself."""
+    environment = PARTS["kafka"]["environment"]
+    assert environment["KAFKA_MESSAGE_MAX_BYTES"] == str(MESSAGE_BYTES)
+    assert environment["KAFKA_AUTO_CREATE_TOPICS_ENABLE"] == "false"
 
 
 def test_the_order_rests_on_health() -> None:
