@@ -29,16 +29,16 @@ test: setup ## Run all tests
 	@$(BIN)/python -m pytest
 
 check: setup ## Lint, types, layers, house rules and schemas
-	@$(BIN)/ruff check services tests broker
-	@$(BIN)/ruff format --check services tests broker
+	@$(BIN)/ruff check services tests broker bench
+	@$(BIN)/ruff format --check services tests broker bench
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m pytest -q tests/house
 	@$(BIN)/callgate schemas check
 
 format: setup ## Format the code and mend what ruff can
-	@$(BIN)/ruff check --fix services tests broker
-	@$(BIN)/ruff format services tests broker
+	@$(BIN)/ruff check --fix services tests broker bench
+	@$(BIN)/ruff format services tests broker bench
 
 lock: setup ## Pin the dependencies anew, with hashes
 	@$(BIN)/pip-compile --quiet --upgrade --generate-hashes --strip-extras --allow-unsafe --no-emit-index-url \
@@ -50,8 +50,7 @@ lock: setup ## Pin the dependencies anew, with hashes
 		--no-emit-trusted-host --no-emit-find-links --no-header --build-deps-for wheel --only-build-deps \
 		--constraint requirements-dev.lock --output-file requirements-build.lock pyproject.toml
 
-bench: setup ## Run the benchmarks
-	@test -d bench || { echo "There is no benchmark yet: it comes with the Kafka engine." >&2; exit 1; }
+bench: setup ## Run the benchmarks (about ten minutes), on a broker of their own
 	@$(BIN)/python -m bench
 
 RUNS ?= 20

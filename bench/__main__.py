@@ -1,0 +1,225 @@
+"""`python -m bench`: measures everything side by side, and writes JSON and a readable table to bench/results/.
+
+Servers and brokers are processes of their own and are counted apart: CPU is that of the process under test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+from broker.local import Node, free_ports, kill
+
+from bench.report import ratios, table, verdicts
+from bench.worlds import fresh_prefix
+
+HERE = Path(__file__).resolve().parent
+ADAPTER = HERE.parent / ".bench" / "adapter"
+"""The sequential loop's own environment: it needs another major version of a library than ours will."""
+
+_SECONDS = 600.0
+
+
+class Bench:
+    """Runs subjects, each in a process of its own."""
+
+    def __init__(self, kafka: str | None, folder: Path, scale: float) -> None:
+        """`kafka`: host and port of the broker; None leaves Kafka out. `scale`: of the counts, 1 for a full run."""
+        self.kafka = kafka
+        self.folder = folder
+        self.scale = scale
+        self.stack = ExitStack()
+        self._files = 0
+        self._stubs: dict[str, str] = {}
+
+    def counted(self, full: int) -> int:
+        """How many, at this scale."""
+        return max(20, int(full * self.scale))
+
+    def child(self, subject: str, **arguments: Any) -> dict[str, float]:
+        """One measurement."""
+        command = [sys.executable, "-m", "bench.child", subject, orjson.dumps(arguments).decode()]
+        return _said(subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, cwd=HERE.parent))  # noqa: S603
+
+    def stub(self, name: str) -> str:
+        """A BIGHUB that takes as long to answer as its name says; ends with the run."""
+        if name not in self._stubs:
+            self._stubs[name] = self.stack.enter_context(_stub(DELAYS[name][0]))
+        return self._stubs[name]
+
+    def evaluate(self, engine: str, count: int, url: str, concurrency: int) -> dict[str, float]:
+        """An evaluator on proposals that lie there."""
+        log = self.log(engine)
+        self.child("fill", count=count, **log)
+        return self.child("evaluate", count=count, url=url, concurrency=concurrency, **log)
+
+    def loop(self, subject: str, count: int, **more: str) -> dict[str, float]:
+        """A loop without Callgate, on the same records."""
+        assert self.kafka is not None
+        log = self.log("kafka")
+        self.child("fill", count=count, **log)
+        return self.child(subject, bootstrap=self.kafka, prefix=log["prefix"], count=count, **more)
+
+    def pipeline(self, engine: str, count: int, concurrency: int) -> dict[str, float]:
+        """All services, so many turns at once."""
+        url = self.stub("0 ms")
+        return self.child("pipeline", count=count, url=url, concurrency=concurrency, delay=0.0, **self.log(engine))
+
+    def resume(self, engine: str) -> dict[str, float]:
+        """From SIGKILL to the next decisions."""
+        return self.child("resume", url=self.stub("0 ms"), **self.log(engine))
+
+    def log(self, engine: str) -> dict[str, str]:
+        """A fresh log of an engine."""
+        if engine == "kafka":
+            return {"address": f"kafka://{self.kafka}", "prefix": fresh_prefix()}
+        self._files += 1
+        return {"address": f"sqlite:///{self.folder}/bench{self._files}.db", "prefix": ""}
+
+
+@contextmanager
+def _stub(delay: float) -> Iterator[str]:
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        [sys.executable, "-m", "bench.stub", str(delay)], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
+    )
+    assert process.stdout is not None
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _said(done: subprocess.CompletedProcess[bytes]) -> dict[str, float]:
+    if done.returncode != 0:
+        raise SystemExit(f"a measurement failed: {done.stderr.decode()[-2000:]}")
+    found: dict[str, float] = orjson.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+Subject = tuple[str, Callable[[], Mapping[str, float]]]
+
+IN_FLIGHT = 64
+"""Calls at once, where nothing else is said: what one evaluator does by default."""
+
+MANY = 2048
+"""Calls at once that a decision of 250 ms needs to keep a core busy."""
+
+DELAYS = {"0 ms": (0.0, 6000, 200), "50 ms": (0.05, 3000, 100), "250 ms": (0.25, 1500, 30)}
+"""Seconds that a decision takes, and how many are asked at once and one by one."""
+
+
+def subjects(bench: Bench) -> Iterator[Subject]:
+    """Everything that is measured, by name."""
+    engines = ["sqlite", *(["kafka"] if bench.kafka else [])]
+    if bench.kafka:
+        yield "copy loop", partial(bench.loop, "copy", bench.counted(8000))
+        yield "copy loop, exactly once", partial(bench.loop, "copy_exactly_once", bench.counted(8000))
+    for engine in engines:
+        yield f"stage {engine}", partial(bench.evaluate, engine, bench.counted(8000), "", IN_FLIGHT)
+    for name in DELAYS:
+        yield from _at_delay(bench, name, engines)
+    for engine in engines:
+        url = bench.stub("250 ms")
+        subject = f"evaluator {engine} 250 ms, {MANY} in flight"
+        yield subject, partial(bench.evaluate, engine, bench.counted(12_000), url, MANY)
+    for engine in engines:
+        yield f"pipeline {engine} 0 ms", partial(bench.pipeline, engine, bench.counted(1200), IN_FLIGHT)
+        yield f"light {engine}", partial(bench.pipeline, engine, bench.counted(60), 1)
+        yield f"resume {engine}", partial(bench.resume, engine)
+
+
+def _at_delay(bench: Bench, name: str, engines: list[str]) -> Iterator[Subject]:
+    _, many, few = DELAYS[name]
+    url, many, few = bench.stub(name), bench.counted(many), bench.counted(few)
+    yield f"client {name}", partial(bench.child, "ours", url=url, count=many, concurrency=IN_FLIGHT)
+    yield f"sdk {name}", partial(bench.child, "sdk", url=url, count=max(20, many // 6), concurrency=IN_FLIGHT)
+    for engine in engines:
+        yield f"evaluator {engine} {name}", partial(bench.evaluate, engine, many, url, IN_FLIGHT)
+    if bench.kafka:
+        yield f"naive worker {name}", partial(bench.loop, "naive", few, url=url)
+    yield f"sequential {name}", partial(sequential, url, few)
+
+
+def sequential(url: str, count: int) -> dict[str, float]:
+    """The published adapter's loop, in its own environment."""
+    python = ADAPTER / "bin" / "python"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", str(ADAPTER)], check=True)  # noqa: S603 - our own command
+        install = [str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(HERE / "adapter.lock")]
+        subprocess.run(install, check=True)  # noqa: S603 - the same
+    command = [str(python), str(HERE / "sequential.py"), url, str(count)]
+    return _said(subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False))  # noqa: S603 - the same
+
+
+def machine() -> dict[str, str]:
+    """Where it was measured."""
+    packages = ("aiokafka", "aiohttp", "bighub", "msgspec", "orjson")
+    found = {"cpus": str(os.cpu_count()), "python": platform.python_version(), "system": platform.machine()}
+    with Path("/proc/cpuinfo").open() as info:
+        model = next((line.partition(":")[2].strip() for line in info if line.startswith("model name")), "unknown")
+    return found | {"model": model} | {name: version(name) for name in packages}
+
+
+def main() -> None:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--scale", type=float, default=1.0, help="of the counts; 0.02 is a smoke run")
+    parser.add_argument("--only", default="", help="only subjects whose name has this in it")
+    parser.add_argument("--engine", choices=["both", "sqlite"], default="both")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="callgate-bench-") as name, ExitStack() as stack:
+        kafka = stack.enter_context(_broker(Path(name))) if options.engine == "both" else None
+        bench = Bench(kafka, Path(name), options.scale)
+        stack.enter_context(bench.stack)
+        results: dict[str, list[Mapping[str, float]]] = {}
+        chosen = [(name, run) for name, run in subjects(bench) if options.only in name]
+        for number in range(options.repeats):
+            for subject, run in chosen:
+                print(f"{number + 1}/{options.repeats} {subject}", file=sys.stderr, flush=True)  # noqa: T201 - progress
+                results.setdefault(subject, []).append(run())
+    _write(options.out, results, " ".join(["python -m bench", *sys.argv[1:]]))
+
+
+@contextmanager
+def _broker(folder: Path) -> Iterator[str]:
+    port, controller_port = free_ports(2)
+    node = Node(folder / "broker", 1, port, controller_port)
+    process = node.start(tied=True)
+    try:
+        yield node.address
+    finally:
+        kill(process.pid)
+        process.wait()
+
+
+def _write(folder: Path, results: Mapping[str, list[Mapping[str, float]]], command: str) -> None:
+    found = ratios(results)
+    where = machine()
+    folder.mkdir(parents=True, exist_ok=True)
+    day = time.strftime("%Y-%m-%d")
+    whole = {"command": command, "day": day, "machine": where, "targets": found, "results": results}
+    (folder / "latest.json").write_bytes(orjson.dumps(whole, option=orjson.OPT_INDENT_2))
+    words = ", ".join(f"{key} {value}" for key, value in where.items())
+    text = f"# Measured {day}\n\n`{command}` on: {words}.\n\n{verdicts(found)}\n\n{table(results)}\n"
+    (folder / "latest.md").write_text(text)
+    print(text)  # noqa: T201 - this is what was asked for
+
+
+if __name__ == "__main__":
+    main()
