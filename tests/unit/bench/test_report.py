@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from bench.report import TARGETS, cpu_us, median, rate, ratios, spread, table, verdicts
 
 ROOT = Path(__file__).resolve().parents[3]
