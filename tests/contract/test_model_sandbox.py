@@ -184,7 +184,5 @@ async def test_ids_never_repeat_and_a_key_repeats_the_answer(sdk: AsyncOpenAI) -
     """The same request twice has two ids; with one idempotency key it is one answer."""
     first = await sdk.responses.create(model="m", input="hello")
     assert (await sdk.responses.create(model="m", input="hello")).id != first.id
-    keyed = [
-        await sdk.responses.create(model="m", input="x", extra_headers={"Idempotency-Key": "k"}) for _ in range(2)
-    ]
+    keyed = [await sdk.responses.create(model="m", input="x", extra_headers={"Idempotency-Key": "k"}) for _ in range(2)]
     assert keyed[0].id == keyed[1].id

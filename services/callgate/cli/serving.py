@@ -91,7 +91,7 @@ def dev(
 @click.option("--faults", type=click.Path(path_type=Path), help="How it misbehaves.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep its state in this file.")
 @_SCRIPT
-def sandbox(  # noqa: PLR0913 - the options of a command
+def sandbox(
     host: str, port: int, policy: Path | None, faults: Path | None, state: Path | None, model_script: Path | None
 ) -> None:
     """A local BIGHUB and model that the real SDKs accept, with any key. Prints one JSON line when it is ready."""

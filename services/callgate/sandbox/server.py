@@ -78,10 +78,14 @@ async def _refusing(request: web.Request, handler: Handler) -> web.StreamRespons
         return _refusal(request, refused, error_id)
     except web.HTTPException as error:
         code = (error.reason or "error").lower().replace(" ", "_")
-        return _refusal(request, Refused(error.status, code, f"{request.method} {request.path}: {error.reason}"), error_id)
+        return _refusal(
+            request, Refused(error.status, code, f"{request.method} {request.path}: {error.reason}"), error_id
+        )
     except ConnectionResetError:
         # The client is gone, which is its right: aiohttp would report a defect of ours.
-        return _refusal(request, Refused(400, "client_gone", "the client went away before its request was read"), error_id)
+        return _refusal(
+            request, Refused(400, "client_gone", "the client went away before its request was read"), error_id
+        )
     except sqlite3.Error as error:
         # Not remembered is not decided: the client may ask again.
         return _refusal(request, Refused(503, "state_unavailable", f"the state file fails: {error}"), error_id)

@@ -135,7 +135,11 @@ async def run_sandbox(
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     async with sandbox:
-        line = {"bighub": sandbox.url, "model": sandbox.model_url, "policy": str(policy) if policy is not None else "allow all"}
+        line = {
+            "bighub": sandbox.url,
+            "model": sandbox.model_url,
+            "policy": str(policy) if policy is not None else "allow all",
+        }
         if state is not None:
             line["state"] = str(state)
         announce(orjson.dumps(line).decode())
