@@ -75,13 +75,17 @@ class Conversing:
         put = {state.turn_name(key): state.dump(opened), state.asked_name(key): state.dump(asked)}
         return Effects(put=put, timers=(forget, _wake(key, now)))
 
-    def told(self, key: str, entry: TurnEntry, event: bytes, context: Context) -> tuple[TurnEntry, _Then | None]:
-        """The entry after an end is told to whoever listens, and what tells it once that is committed."""
+    async def told(self, key: str, entry: TurnEntry, event: bytes, context: Context) -> TurnEntry:
+        """The entry after an end was told to whoever listens.
+
+        It is told before the commit, since the end itself is a fact already: later its number could be overtaken.
+        """
         if not entry.stream:
-            return entry, None
+            return entry
         strand = Strand(self._log, context.clock, key, entry)
         strand.add("execution_event", orjson.loads(event))
-        return msgspec.structs.replace(entry, streamed=strand.end), _after(strand)
+        await strand.flush()
+        return msgspec.structs.replace(entry, streamed=strand.end)
 
     def next_round(self, key: str, entry: TurnEntry, now: float) -> tuple[TurnEntry, Timer]:
         """The entry of a turn whose calls have all ended, and the timer that asks the model for what follows."""

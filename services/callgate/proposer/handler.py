@@ -80,7 +80,7 @@ class ProposerHandler:
             case TurnSubmitted() | TurnRecorded() as turn:
                 return self._turn(turn, context)
             case ActionFinished() as finished:
-                return self._finished(finished, context)
+                return await self._finished(finished, context)
             case ActionInDoubt() as doubt:
                 return self._waiting(doubt, context)
             case ActionDecided() as decided:
@@ -113,7 +113,7 @@ class ProposerHandler:
             case TurnSubmitted() | TurnRecorded() as turn:
                 return self._refuse(turn, context, f"The turn can't be used: {reason}")
             case ActionFinished() as finished:
-                return self._finished(finished, context, deliverable=False)
+                return await self._finished(finished, context, deliverable=False)
             case _:
                 return NOTHING
 
@@ -177,7 +177,7 @@ class ProposerHandler:
         put[state.response_name(key)] = state.dump(Kept(response=turn.response, recorded=msgspec.Raw(recorded)))
         return Effects(publish=tuple(Publish(action) for action in proposals.actions), put=put, timers=timers)
 
-    def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
+    async def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
         """Reply to one end, and complete the turn with the last.
 
         Ends come in any order and perhaps twice; the count is of places that were empty before.
@@ -198,7 +198,7 @@ class ProposerHandler:
         reply = Publish(_reply(finished, finished.status, now, end.item))
         after = msgspec.structs.replace(entry, ended=entry.ended + 1)
         if entry.open:
-            return self._round_goes_on(ref.turn_key, after, {place: state.dump(end)}, reply, end, context)
+            return await self._round_goes_on(ref.turn_key, after, {place: state.dump(end)}, reply, end, context)
         put: dict[str, bytes | None] = {state.turn_name(ref.turn_key): state.dump(after)}
         if not after.completed:
             return Effects(publish=(reply,), put={**put, place: state.dump(end)})
@@ -213,18 +213,18 @@ class ProposerHandler:
         )
         return Effects(publish=(reply, Publish(done)), put={**put, **spent(context.table, ref.turn_key, 0)})
 
-    def _round_goes_on(
+    async def _round_goes_on(
         self, key: str, after: TurnEntry, put: dict[str, bytes], reply: Publish, end: End, context: Context
     ) -> Effects:
         """One more end in a round of the model's; after the last the model is asked again."""
         if self._model is None:
             raise TemporaryFailure(f"a turn waits for a model, and none is set up here: {_NO_MODEL}")
         timers: tuple[Timer, ...] = ()
-        after, then = self._model.told(key, after, bytes(end.event), context)
+        after = await self._model.told(key, after, bytes(end.event), context)
         if after.ended >= after.count:
             after, wake = self._model.next_round(key, after, context.clock.now())
             timers = (wake,)
-        return Effects(publish=(reply,), put={**put, state.turn_name(key): state.dump(after)}, timers=timers, then=then)
+        return Effects(publish=(reply,), put={**put, state.turn_name(key): state.dump(after)}, timers=timers)
 
     def _waiting(self, event: ActionInDoubt | ActionDecided, context: Context) -> Effects:
         """Tell the agent that a call waits. An end that was told already makes it old news."""
