@@ -9,9 +9,10 @@ import pytest
 from callgate.settings import BadSettings, Secret, Settings, load, names
 
 
-def state(settings: Settings) -> tuple[str, str]:
-    """Everything that settings hold, the secret too."""
-    return repr(settings), settings.bighub.key.reveal()
+def state(settings: Settings) -> tuple[str, ...]:
+    """Everything that settings hold, the secrets too."""
+    secrets = (settings.bighub.key, settings.model.key, settings.kafka.password, settings.kafka.key_password)
+    return repr(settings), *(secret.reveal() for secret in secrets)
 
 
 def changes(name: str, text: str) -> bool:
