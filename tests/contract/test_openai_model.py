@@ -54,6 +54,8 @@ async def test_an_answer_comes_as_it_was_sent() -> None:
         ("status = 500", TemporaryFailure, None, "500"),
         ("status = 503", TemporaryFailure, None, "503"),
         ("status = 408", TemporaryFailure, None, "408"),
+        ("status = 307", TemporaryFailure, None, "307"),
+        ("status = 402", TemporaryFailure, None, "402"),
         ("status = 400", PermanentFailure, None, "injected_fault"),
         ("status = 404", PermanentFailure, None, "404"),
         ("status = 401", KeyRefused, None, "CALLGATE_MODEL_KEY"),

@@ -29,7 +29,7 @@ _HEADERS = {"Content-Type": "application/json"}
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
 _LONGEST_DELAY = 3600.0
 _SHOWN = 300
-_SERVER_FAULT = 500
+_PERMANENT = frozenset({400, 404, 405, 410, 411, 412, 413, 414, 415, 422, 431})
 
 
 class OpenaiModel:
@@ -46,12 +46,9 @@ class OpenaiModel:
         self._failures = 0
         self._shut_until = 0.0
         self._refused: str | None = None
-        host = _checked_host(settings)
-        key = settings.key.reveal()
-        if not key or not (key.isascii() and key.isprintable()):
-            raise BadInput("CALLGATE_MODEL_KEY", "can't stand in a header", "Use the key as issued")
+        host = checked_host(settings)
         self._sdk = AsyncOpenAI(
-            api_key=key,
+            api_key=settings.key.reveal(),
             base_url=settings.url,
             timeout=settings.timeout_seconds,
             max_retries=0,
@@ -132,7 +129,11 @@ class OpenaiModel:
             self._shut_until = self._clock.monotonic() + self._settings.breaker_seconds
 
 
-def _checked_host(settings: ModelSettings) -> str:
+def checked_host(settings: ModelSettings) -> str:
+    """The host that would be asked. Raises `BadInput` for an address or a key that can't be used."""
+    key = settings.key.reveal()
+    if not key or not (key.isascii() and key.isprintable()):
+        raise BadInput("CALLGATE_MODEL_KEY", "can't stand in a header", "Use the key as issued")
     try:
         parts = urlsplit(settings.url)
         host = parts.hostname or ""
@@ -170,10 +171,10 @@ def _of_status(error: openai.APIStatusError) -> TemporaryFailure | PermanentFail
     status = error.status_code
     words = f"the model answered {status}: {_words(error.code, error.message)}"
     said = error.response.headers.get("x-should-retry")
-    again = status in (408, 409, 429) or status >= _SERVER_FAULT
-    if said == "true" or (again and said != "false"):
-        return TemporaryFailure(words, delay=_delay(error.response.headers))
-    return PermanentFailure(words)
+    # A redirect, a used-up quota or a crowd says nothing against the request: it waits until somebody mends it.
+    if said == "false" or (said != "true" and status in _PERMANENT):
+        return PermanentFailure(words)
+    return TemporaryFailure(words, delay=_delay(error.response.headers))
 
 
 def _words(code: str | None, message: str) -> str:

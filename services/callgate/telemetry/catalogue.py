@@ -85,7 +85,7 @@ MODEL = Metric(
 TOKENS = Metric(
     name="callgate_model_tokens",
     kind="counter",
-    help="Tokens that the model's provider counted, input and output. Answers lost in a crash are not counted.",
+    help="Tokens that the model's provider counted, input and output; also those of an answer that a crash has lost.",
     labels=("direction", "agent", "tenant"),
 )
 APPROVAL = Metric(
