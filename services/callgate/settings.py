@@ -95,6 +95,26 @@ class ProposerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSettings:
+    """Where the model is, for turns that ask for it to be run (`TurnSubmitted`)."""
+
+    url: str = "https://api.openai.com/v1"
+    """Base URL of a Responses API. Plain http only to this machine and to `plain_hosts`."""
+    key: Secret = field(default_factory=lambda: Secret(""))
+    """API key; also from the file named by CALLGATE_MODEL_KEY_FILE. Without one such turns are refused."""
+    plain_hosts: tuple[str, ...] = ()
+    """Hosts that may be asked over plain http: a gateway in the same network. The key then travels unencrypted."""
+    timeout_seconds: float = 300.0
+    """One answer, connect to last byte. Models that reason take minutes."""
+    patience_seconds: float = 900.0
+    """How long a turn waits for a model that can't be reached, or fails, before the turn ends as failed."""
+    breaker_failures: int = 5
+    """Failures one after another, after which the model is left alone for `breaker_seconds`."""
+    breaker_seconds: float = 15.0
+    """How long it is left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorSettings:
     """How actions are claimed and run."""
 
@@ -190,6 +210,7 @@ class Settings:
     worker: WorkerSettings = field(default_factory=WorkerSettings)
     bighub: BighubSettings = field(default_factory=BighubSettings)
     proposer: ProposerSettings = field(default_factory=ProposerSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     approval: ApprovalSettings = field(default_factory=ApprovalSettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
@@ -218,6 +239,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_WORKER_COMMIT_SHARE": (0.01, 1),
     "CALLGATE_WORKER_BRAKE_RATIO": (0, 1),
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
+    "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
+    "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),
     "CALLGATE_TELEMETRY_PORT": (0, 65_535),
     "CALLGATE_EXECUTOR_OUTPUT_BYTES": (1, 400_000),
     "CALLGATE_KAFKA_SESSION_SECONDS": (1, 300),

@@ -29,6 +29,7 @@ from callgate.events.turns import TurnCompleted, TurnOrigin
 from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.log.sqlite.hostile import Hostility
+from callgate.sandbox.model.script import parse_script
 from callgate.sandbox.policy import parse_policy
 from callgate.sandbox.service import Sandbox
 from callgate.settings import (
@@ -36,6 +37,7 @@ from callgate.settings import (
     BighubSettings,
     ExecutorSettings,
     KafkaSettings,
+    ModelSettings,
     Secret,
     Settings,
     TopicSettings,
@@ -174,6 +176,11 @@ class Whole:
             self.expected.setdefault(action, Expected(key, position, f"c{position}", output))
         return key
 
+    async def ask(self, session: str, said: object, *, rounds: int = 8, turn: str = "1", **options: Any) -> str:
+        """Have the model run for a turn; returns its key. The sandbox's model calls what `said` tells it to."""
+        origin = TurnOrigin(tenant="acme", session=session, turn=turn, agent="agent")
+        return await self.client.ask(origin, model="sandbox", input_=said, options=options, max_tool_rounds=rounds)
+
     async def violations(self) -> list[Violation]:
         """What the checker says of the log and the witness: it believes no service, and must find nothing."""
         return judge(await gather(self.log, self.marks.witness), self.expected)
@@ -227,6 +234,7 @@ async def whole(
     evaluator_seconds: float = 900.0,
     kafka: str | None = None,
     prefix: str = "",
+    script: str = "",
 ) -> AsyncIterator[Whole]:
     """All services on a log, hostile where a seed is given, with people who answer by `ANSWERS`.
 
@@ -236,7 +244,9 @@ async def whole(
     clock, marks = SystemClock(), Marks(witness_file(path))
     async with AsyncExitStack() as stack:
         if url is None:
-            url = (await stack.enter_async_context(Sandbox(policy=parse_policy(policy)))).url
+            url = (
+                await stack.enter_async_context(Sandbox(policy=parse_policy(policy), script=parse_script(script)))
+            ).url
         hostile = None if seed is None else Hostility(seed=seed)
         address = f"sqlite:///{path}" if kafka is None else f"kafka://{kafka}"
         if kafka is not None:
@@ -265,6 +275,7 @@ def settings_for(url: str, evaluator_seconds: float) -> Settings:
     """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
     return Settings(
         bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
+        model=ModelSettings(url=f"{url}/v1", key=Secret("any"), patience_seconds=5, breaker_seconds=0.2),
         executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
         approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
         worker=WorkerSettings(

@@ -9,9 +9,10 @@ import pytest
 from callgate.settings import BadSettings, Secret, Settings, load, names
 
 
-def state(settings: Settings) -> tuple[str, str]:
-    """Everything that settings hold, the secret too."""
-    return repr(settings), settings.bighub.key.reveal()
+def state(settings: Settings) -> tuple[str, ...]:
+    """Everything that settings hold, the secrets too."""
+    secrets = (settings.bighub.key, settings.model.key, settings.kafka.password, settings.kafka.key_password)
+    return repr(settings), *(secret.reveal() for secret in secrets)
 
 
 def changes(name: str, text: str) -> bool:
@@ -123,6 +124,8 @@ def test_every_variable_that_is_read_has_a_known_name() -> None:
     assert {"CALLGATE_LOG", "CALLGATE_TOOLS", "CALLGATE_BIGHUB_KEY", "CALLGATE_BIGHUB_KEY_FILE"} <= known
     assert "CALLGATE_WORKER" not in known
     of_secrets = {name for name in known if name.endswith("_FILE") and name.removesuffix("_FILE") in known}
-    assert of_secrets == {f"CALLGATE_{name}_FILE" for name in ("BIGHUB_KEY", "KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD")}
+    assert of_secrets == {
+        f"CALLGATE_{name}_FILE" for name in ("BIGHUB_KEY", "KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD", "MODEL_KEY")
+    }
     for name in known - of_secrets:
         assert any(changes(name, text) for text in ("3", "2")), name

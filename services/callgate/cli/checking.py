@@ -81,6 +81,7 @@ def _all(address: str | None, tools: str | None, policy: Path | None, *, online:
     if policy is not None:
         yield from _looked("policy", lambda: _policy(policy))
     yield from _looked("bighub", lambda: _bighub(settings, online=online))
+    yield from _looked("model", lambda: _model(settings))
     yield from _looked("approvals", lambda: _approvals(settings))
 
 
@@ -192,6 +193,14 @@ def _bighub(settings: Settings, *, online: bool) -> tuple[Grade, str]:
     if stopped:
         return "note", f"{settings.bighub.url} takes the key; a kill switch of its own is active, or may be"
     return "ok", f"{settings.bighub.url} takes the key, and no kill switch of its own is active"
+
+
+def _model(settings: Settings) -> tuple[Grade, str]:
+    if not settings.model.key:
+        return "note", "none: turns that ask for the model to be run are refused (CALLGATE_MODEL_KEY is not set)"
+    from callgate.proposer.openai_model import checked_host
+
+    return "ok", f"turns that ask for it are run at {checked_host(settings.model)}; it was not asked"
 
 
 def _approvals(settings: Settings) -> tuple[Grade, str]:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import structlog
 
@@ -25,6 +25,9 @@ from callgate.telemetry.metrics import Metrics
 from callgate.tools.toolbox import Toolbox
 from callgate.worker.host import Host
 from callgate.worker.worker import Job, Worker
+
+if TYPE_CHECKING:
+    from callgate.proposer.openai_model import OpenaiModel
 
 Service = Literal["proposer", "evaluator", "approvals", "executor", "reporter"]
 
@@ -145,7 +148,7 @@ async def _jobs(
                 from callgate.proposer import service as proposer
 
                 assert toolbox is not None
-                jobs.extend(proposer.build(host, toolbox))
+                jobs.extend(proposer.build(host, toolbox, await _model(host, stack)))
             case "evaluator":
                 from callgate.evaluator import service as evaluator
 
@@ -166,3 +169,12 @@ async def _jobs(
                 assert bighub is not None
                 jobs.extend(reporter.build(host, bighub))
     return tuple(jobs)
+
+
+async def _model(host: Host, stack: AsyncExitStack) -> OpenaiModel | None:
+    """The model, where one is set up. Its SDK takes half a second to import, which nobody else should wait for."""
+    if not host.settings.model.key:
+        return None
+    from callgate.proposer.openai_model import OpenaiModel
+
+    return await stack.enter_async_context(OpenaiModel(host.settings.model, host.clock))

@@ -18,6 +18,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("callgate.cli.serving", "run"),
     "sandbox": ("callgate.cli.serving", "sandbox"),
     "submit": ("callgate.cli.submitting", "submit"),
+    "ask": ("callgate.cli.asking", "ask"),
     "actions": ("callgate.cli.actions", "actions"),
     "approvals": ("callgate.cli.approvals", "approvals"),
     "deadletters": ("callgate.cli.deadletters", "deadletters"),
@@ -34,8 +35,9 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 _HELP: dict[str, str] = {
     "dev": "Everything in one process, with a local stand-in for BIGHUB.",
     "run": "Run one service, or --all of them.",
-    "sandbox": "A local BIGHUB for development and tests.",
+    "sandbox": "A local BIGHUB and model for development and tests.",
     "submit": "Submit what a model answered.",
+    "ask": "Run the model for a turn.",
     "actions": "Look at actions.",
     "approvals": "See and answer what people are asked.",
     "deadletters": "See what was given up, and give it another try.",

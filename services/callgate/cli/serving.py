@@ -24,6 +24,10 @@ _SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executo
 _LOG = click.option("--log", "address", help="The log's address; default: CALLGATE_LOG, else sqlite:///callgate.db.")
 _TOOLS = click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
 
+_SCRIPT = click.option(
+    "--model-script", type=click.Path(path_type=Path), help="What the local model says; default: what it is told to."
+)
+
 
 @click.command()
 @click.argument("service", required=False, type=click.Choice(_SERVICES))
@@ -54,7 +58,10 @@ def run(service: str | None, all_: bool, address: str | None, tools: str | None)
 @_TOOLS
 @click.option("--policy", type=click.Path(path_type=Path), help="What the local BIGHUB decides; default: allow all.")
 @click.option("--faults", type=click.Path(path_type=Path), help="How the local BIGHUB misbehaves.")
-def dev(address: str | None, tools: str | None, policy: Path | None, faults: Path | None) -> None:
+@_SCRIPT
+def dev(
+    address: str | None, tools: str | None, policy: Path | None, faults: Path | None, model_script: Path | None
+) -> None:
     """Everything in one process, with a local stand-in for BIGHUB; votes are trusted. For development only."""
     _leave_when_told()
     from callgate.settings import BighubSettings, Secret, load
@@ -74,7 +81,7 @@ def dev(address: str | None, tools: str | None, policy: Path | None, faults: Pat
             "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox; README has one to copy"
         )
     toolbox = load_toolbox(settings.tools)
-    asyncio.run(_develop(settings, toolbox, policy, faults))
+    asyncio.run(_develop(settings, toolbox, policy, faults, model_script))
 
 
 @click.command()
@@ -83,11 +90,17 @@ def dev(address: str | None, tools: str | None, policy: Path | None, faults: Pat
 @click.option("--policy", type=click.Path(path_type=Path), help="What it decides; default: allow all.")
 @click.option("--faults", type=click.Path(path_type=Path), help="How it misbehaves.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep its state in this file.")
-def sandbox(host: str, port: int, policy: Path | None, faults: Path | None, state: Path | None) -> None:
-    """A local BIGHUB that the real SDK accepts, with any key. Prints one JSON line when it is ready."""
+@_SCRIPT
+def sandbox(
+    host: str, port: int, policy: Path | None, faults: Path | None, state: Path | None, model_script: Path | None
+) -> None:
+    """A local BIGHUB and model that the real SDKs accept, with any key. Prints one JSON line when it is ready."""
     from callgate.sandbox.service import run_sandbox
 
-    asyncio.run(run_sandbox(host=host, port=port, policy=policy, faults=faults, state=state, announce=click.echo))
+    serving = run_sandbox(
+        host=host, port=port, policy=policy, faults=faults, state=state, script=model_script, announce=click.echo
+    )
+    asyncio.run(serving)
 
 
 def _leave_when_told() -> None:
@@ -118,12 +131,16 @@ async def _serve(
         await until_stopped(running.running)
 
 
-async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None) -> None:
+async def _develop(
+    settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None, script: Path | None
+) -> None:
     from callgate.cli.play.recorded import beside_of, sandbox_file
     from callgate.log.address import MEMORY
     from callgate.sandbox.faults import load_faults
+    from callgate.sandbox.model.script import load_script
     from callgate.sandbox.policy import load_policy
     from callgate.sandbox.service import Sandbox
+    from callgate.settings import Secret
 
     beside = None if settings.log == MEMORY else beside_of(settings.log, settings.topic.prefix)
     box = Sandbox(
@@ -131,10 +148,14 @@ async def _develop(settings: Settings, toolbox: Toolbox, policy: Path | None, fa
         faults=load_faults(faults) if faults is not None else None,
         # It must remember what it has decided as long as the log does, or outcomes of earlier days would be refused.
         state=None if beside is None else sandbox_file(beside),
+        script=load_script(script) if script is not None else None,
     )
     async with box:
+        if not settings.model.key:
+            settings = replace(settings, model=replace(settings.model, url=box.model_url, key=Secret("sandbox")))
         click.echo(
             f"log: {settings.log}\nlocal BIGHUB: {box.url} ({policy or 'allows all'})\n"
+            f"model: {settings.model.url}\n"
             "votes are trusted: development only"
         )
         click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")

@@ -50,17 +50,17 @@ def submit(
     **about: str | None,
 ) -> None:
     """Submit what a model answered: FILE holds a Responses object, a Chat Completions message, or just calls."""
-    response, named = _response(_content(file))
+    response, named = _response(content_of(file))
 
     async def work(log: Log, clock: Clock) -> tuple[str, TurnOrigin, TurnCompleted | None]:
         from callgate.client.client import Client
 
         client = Client(log, clock, source="callgate-cli")
-        origin = _origin({**named, **{key: value for key, value in about.items() if value is not None}}, clock)
+        origin = origin_of({**named, **{key: value for key, value in about.items() if value is not None}}, clock)
         key = await client.record(origin, response)
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=wait)
-        return key, origin, await _completed(client, key, timeout, quiet=json_) if wait else None
+        return key, origin, await completed_turn(client, key, timeout, quiet=json_) if wait else None
 
     key, origin, completed = on_log(address, work, make=True)
     if completed is None:
@@ -70,10 +70,10 @@ def submit(
             click.echo(f"The turn has not ended within {timeout:g} s. It goes on: `callgate actions list`.", err=True)
             sys.exit(3)
         return
-    _show(completed, json_=json_)
+    show(completed, json_=json_)
 
 
-async def _completed(client: Client, key: str, timeout: float, *, quiet: bool) -> TurnCompleted | None:  # noqa: ASYNC109 - None is no error
+async def completed_turn(client: Client, key: str, timeout: float, *, quiet: bool) -> TurnCompleted | None:  # noqa: ASYNC109 - None is no error
     """The turn's end, telling meanwhile what it waits for."""
     import asyncio
     from contextlib import aclosing
@@ -102,7 +102,8 @@ def _waiting(reply: ActionReply) -> str:
     return f"{reply.tool}: {reply.status}"
 
 
-def _show(completed: TurnCompleted, *, json_: bool) -> None:
+def show(completed: TurnCompleted, *, json_: bool) -> None:
+    """Print a turn's end; of one for which the model was run also what the model said and cost."""
     execution = orjson.loads(bytes(completed.execution))
     if json_:
         as_json(
@@ -114,6 +115,7 @@ def _show(completed: TurnCompleted, *, json_: bool) -> None:
                 "reason": completed.reason,
                 "execution": execution,
                 "items": orjson.loads(bytes(completed.items)),
+                **(_of_model(completed) if completed.rounds else {}),
             }
         )
         return
@@ -128,7 +130,16 @@ def _row(event: dict[str, Any]) -> tuple[str, ...]:
     return str(event.get("tool", "")), str(event.get("call_id", "")), str(event.get("status", "")), shown
 
 
-def _content(file: str) -> bytes:
+def _of_model(completed: TurnCompleted) -> dict[str, Any]:
+    return {
+        "rounds": completed.rounds,
+        "usage": orjson.loads(bytes(completed.usage)) if completed.usage is not None else None,
+        "llm_response": orjson.loads(bytes(completed.llm_response)),
+    }
+
+
+def content_of(file: str) -> bytes:
+    """What a file holds, or standard input for `-`."""
     if file == "-":
         if sys.stdin.isatty():
             click.echo("reading from the terminal; end with Ctrl-D", err=True)
@@ -171,7 +182,7 @@ def _message(calls: object) -> bytes:
     return orjson.dumps({"role": "assistant", "content": None, "tool_calls": made})
 
 
-def _origin(about: dict[str, str], clock: Clock) -> TurnOrigin:
+def origin_of(about: dict[str, str], clock: Clock) -> TurnOrigin:
     """Whose turn it is; a session or turn that nobody named gets a name that no other has."""
     import msgspec
 

@@ -22,12 +22,22 @@ from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import address
-from callgate.events.turns import ActionReply, ResponseFormat, TurnCompleted, TurnOrigin, TurnRecorded
+from callgate.events.turns import (
+    ActionReply,
+    ReplyStreamed,
+    ResponseFormat,
+    TurnCompleted,
+    TurnOrigin,
+    TurnRecorded,
+    TurnSubmitted,
+)
 from callgate.failures import BadInput
 from callgate.log.port import Log, Outgoing, Position, Record
 
 Reply = ActionReply | TurnCompleted
 """What an agent hears of its turn: where each call stands, and at last the turn's end."""
+
+_LAST = frozenset({"response_done", "response_failed"})
 
 
 class Client:
@@ -63,7 +73,52 @@ class Client:
         )
         return await self.submit(event)
 
-    async def submit(self, turn: TurnRecorded) -> str:
+    async def ask(
+        self,
+        origin: TurnOrigin,
+        *,
+        model: str,
+        input_: object,
+        options: Mapping[str, Any] | None = None,
+        max_tool_rounds: int = 8,
+    ) -> str:
+        """Have the model run for a turn: rounds of model and tools until its last word. Returns the turn key.
+
+        `input_` and `options` are those of the Responses API; `options={"stream": True}` gives `stream` something to
+        tell. `TurnCompleted.items` is what to append to the input for the next turn.
+        """
+        try:
+            given, further = orjson.dumps(input_), orjson.dumps(dict(options or {}))
+        except TypeError as error:
+            raise BadInput("input", f"is not JSON ({error})", "Give a text, or a list of items") from error
+        if not isinstance(input_, str | list):
+            raise BadInput("input", "is neither a text nor a list", "Give what the Responses API takes as `input`")
+        if not model:
+            raise BadInput("model", "is empty", "Name the model, as its API does")
+        event = TurnSubmitted(
+            origin=origin,
+            model=model,
+            input=msgspec.Raw(given),
+            options=msgspec.Raw(further),
+            max_tool_rounds=max_tool_rounds,
+            submitted_at=self._clock.now(),
+        )
+        return await self.submit(event)
+
+    async def stream(self, turn_key: str) -> AsyncGenerator[ReplyStreamed, None]:
+        """The steps of a turn that asked for them, from the beginning; ends after the turn's last.
+
+        Best effort: pieces may be missing, and a round that begins anew (`llm_started`) takes back what came of it. Use
+        `replies` or `wait` for what must not be missed, and leave this one when the turn has ended there.
+        """
+        async with aclosing(self._of_turn(topics.STREAM.name, turn_key)) as events:
+            async for event in events:
+                if isinstance(event, ReplyStreamed):
+                    yield event
+                    if event.kind in _LAST:
+                        return
+
+    async def submit(self, turn: TurnRecorded | TurnSubmitted) -> str:
         """Write a turn; returns its key, under which its replies are found."""
         await self._publish(turn, "turn")
         return self.turn_key(turn.origin)
@@ -88,17 +143,12 @@ class Client:
 
         A reply may come twice. Close the generator (`contextlib.aclosing`) when leaving it early.
         """
-        partition = ids.partition_of(turn_key)
-        if partition is None or partition >= self._log.partitions:
-            raise BadInput("turn_key", f"{turn_key!r} is no turn of this log", "Use what `submit` returned")
-        async with aclosing(_closable(self._log.follow(topics.REPLIES.name, [partition], {}))) as records:
-            async for record in records:
-                reply = _reply(record, turn_key)
-                if reply is None:
-                    continue
-                yield reply
-                if isinstance(reply, TurnCompleted):
-                    return
+        async with aclosing(self._of_turn(topics.REPLIES.name, turn_key)) as events:
+            async for event in events:
+                if isinstance(event, Reply):
+                    yield event
+                    if isinstance(event, TurnCompleted):
+                        return
 
     async def wait(self, turn_key: str, timeout: float) -> TurnCompleted | None:  # noqa: ASYNC109 - None is no error
         """The completed turn, or None after `timeout` seconds. None is not a failure: the turn goes on; wait again."""
@@ -110,6 +160,20 @@ class Client:
         except TimeoutError:
             return None
         return None
+
+    async def _of_turn(self, topic: str, turn_key: str) -> AsyncGenerator[Event, None]:
+        """The events of one turn on a topic, for ever. What can't be read is for operators, not for agents."""
+        partition = ids.partition_of(turn_key)
+        if partition is None or partition >= self._log.partitions:
+            raise BadInput("turn_key", f"{turn_key!r} is no turn of this log", "Use what `submit` returned")
+        async with aclosing(_closable(self._log.follow(topic, [partition], {}))) as records:
+            async for record in records:
+                try:
+                    event = decode(record.value, record.headers).event
+                except Undecodable:
+                    continue
+                if isinstance(event, Reply | ReplyStreamed) and event.turn_key == turn_key:
+                    yield event
 
     async def _publish(self, event: Event, what: str) -> Position:
         try:
@@ -132,12 +196,3 @@ async def _closable(records: AsyncIterator[Record]) -> AsyncGenerator[Record, No
     finally:
         if isinstance(records, AsyncGenerator):
             await records.aclose()
-
-
-def _reply(record: Record, turn_key: str) -> Reply | None:
-    """The reply in a record, if it is one of this turn's. What can't be read is for operators, not for agents."""
-    try:
-        event = decode(record.value, record.headers).event
-    except Undecodable:
-        return None
-    return event if isinstance(event, Reply) and event.turn_key == turn_key else None

@@ -41,8 +41,11 @@ class TurnSubmitted(Event, frozen=True, kw_only=True):
     input: msgspec.Raw
     """The Responses API's `input`: a string, or a list of items."""
     options: msgspec.Raw = msgspec.Raw(b"{}")
-    """Further fields of the Responses request (instructions, temperature, …), sent on every round."""
+    """Further fields of the Responses request (instructions, temperature, …), sent on every round.
+
+    `tools` are the toolbox's where they are not given; `stream: true` asks for `ReplyStreamed`."""
     max_tool_rounds: int = 8
+    """How often the model may call tools; a turn in which it calls once more ends as `failed`."""
     submitted_at: Seconds
 
     def identity(self) -> str:
@@ -97,7 +100,7 @@ class ActionReply(Event, frozen=True, kw_only=True):
 
 
 class TurnCompleted(Event, frozen=True, kw_only=True):
-    """Signals that every call of a turn has ended, with the items that answer them in the response's order."""
+    """Signals that a turn is over: every call has ended, with the items that answer them in the response's order."""
 
     TYPE: ClassVar[str] = "callgate.turn.completed.v1"
 
@@ -106,8 +109,9 @@ class TurnCompleted(Event, frozen=True, kw_only=True):
     session: Name
     turn: Name
     agent: Name
-    status: Literal["completed", "refused"]
-    """`refused`: the turn could not be read, or was over the cap, and nothing in it was run."""
+    status: Literal["completed", "refused", "failed", "incomplete"]
+    """`refused`: the turn could not be read, or was over the cap, and nothing in it was run. The others are of turns
+    for which the model was run: it failed or could not be asked, or its last answer was cut off."""
     reason: str | None = None
     llm_response: msgspec.Raw
     """The model's last response, unchanged."""
@@ -115,8 +119,13 @@ class TurnCompleted(Event, frozen=True, kw_only=True):
     """`{"events": […], "last": … or null}`: one object per call with tool, call_id, status, decision,
     recommendation, risk_score, enforcement_mode and output."""
     items: msgspec.Raw
-    """The list of input items that answer the calls, ready for the next request."""
+    """The list of input items that answer the calls, ready for the next request. Where the model was run, everything
+    that follows the turn's own input: the model's items and the answers to its calls, round by round."""
     completed_at: Seconds
+    rounds: int = 0
+    """How often the model has answered, where it was run."""
+    usage: OptionalRaw = None
+    """`{"input_tokens", "output_tokens", "total_tokens"}` over all of those answers, where the model told them."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -134,9 +143,11 @@ class ReplyStreamed(Event, frozen=True, kw_only=True):
     turn: Name
     round: int
     sequence: int
-    """Rises by one within a turn; a gap tells the reader that it missed something."""
+    """Rises by one within a turn; a gap tells the reader that it missed something. Where a round is asked for once
+    more after a crash, it repeats: the round begins anew with `llm_started`."""
     kind: str
-    """llm_delta, llm_text_done, execution_event, final_response, response_done, response_failed, …"""
+    """llm_started, llm_delta, llm_text_done, output_item_added, function_call_args_delta, function_call_args_done,
+    refusal_delta, refusal_done, execution_event, final_response, response_done, response_failed; the last two end."""
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
     def identity(self) -> str:

@@ -7,6 +7,7 @@ them, and each names tool, status, decision, recommendation, risk_score and enfo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from callgate.events.actions import ActionFinished, Decision
 from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.events.turns import TurnCompleted
 from callgate.proposer.calls import Recorded
+from callgate.proposer.rounds import Usage
 from callgate.proposer.state import End, TurnEntry
 
 _MARGIN = 20_000
@@ -55,8 +57,25 @@ def recorded_event(recorded: Recorded) -> dict[str, Any]:
     return {"tool": recorded.tool, "type": recorded.item, "call_id": recorded.call_id, "status": "recorded"}
 
 
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What a turn has besides its calls where the model was run for it."""
+
+    items: Sequence[bytes]
+    """Everything that follows the turn's own input, in its order."""
+    rounds: int
+    usage: Usage | None
+
+
 def completed(
-    entry: TurnEntry, key: str, *, response: bytes, recorded: bytes, ends: Sequence[End], now: float
+    entry: TurnEntry,
+    key: str,
+    *,
+    response: bytes,
+    recorded: bytes,
+    ends: Sequence[End],
+    now: float,
+    conversation: Conversation | None = None,
 ) -> TurnCompleted:
     """The completed turn. What does not fit into one record is left out, in the order of what the agent misses least.
 
@@ -65,6 +84,9 @@ def completed(
     """
     events = [bytes(end.event) for end in ends]
     items = [bytes(end.item) for end in ends if end.item is not None]
+    if conversation is not None:
+        items = list(conversation.items)
+    usage = conversation.usage if conversation is not None else None
     omitted: list[str] = []
     if _size(response, recorded, events, items) > MAX_RECORD_BYTES:
         events = [_without_output(event) for event in events]
@@ -84,12 +106,14 @@ def completed(
         session=entry.session,
         turn=entry.turn,
         agent=entry.agent,
-        status="refused" if entry.refused else "completed",
+        status="refused" if entry.refused else entry.failure or "completed",
         reason=entry.reason,
         llm_response=msgspec.Raw(_clean(response)),
         execution=msgspec.Raw(_execution(events, recorded, omitted)),
         items=msgspec.Raw(b"[" + b",".join(items) + b"]"),
         completed_at=now,
+        rounds=conversation.rounds if conversation is not None else 0,
+        usage=msgspec.Raw(msgspec.json.encode(usage)) if usage is not None else None,
     )
 
 

@@ -6,7 +6,8 @@ and which ends have been seen: a record that comes twice finds its work done and
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import msgspec
 import orjson
@@ -19,14 +20,16 @@ from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.topics import DAY, IDENTITY_WINDOW
 from callgate.events.turns import ActionReply, ResponseFormat, TurnOrigin, TurnRecorded, TurnSubmitted
-from callgate.failures import PermanentFailure
+from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
 from callgate.proposer import state
 from callgate.proposer.answering import item
 from callgate.proposer.calls import Reading, Unreadable
 from callgate.proposer.completing import completed, execution_event, recorded_event
+from callgate.proposer.conversing import Conversing, spent
 from callgate.proposer.proposing import Proposals, Turn, propose
 from callgate.proposer.reading import read
+from callgate.proposer.rounds import fault_of
 from callgate.proposer.state import End, Kept, TurnEntry
 from callgate.settings import ProposerSettings
 from callgate.telemetry.metrics import Metrics
@@ -38,6 +41,7 @@ AnyTurn: TypeAlias = TurnSubmitted | TurnRecorded
 _MOST = 900_000
 """Bytes of one answer: it must leave room in a record for the decision that is told with it."""
 
+_NO_MODEL = "CALLGATE_MODEL_KEY is not set"
 _EMPTY = b"[]"
 _NULL = b"null"
 
@@ -45,11 +49,21 @@ _NULL = b"null"
 class ProposerHandler:
     """See `worker.effects.Handler`."""
 
-    def __init__(self, toolbox: Toolbox, settings: ProposerSettings, metrics: Metrics) -> None:
-        """`toolbox` is the user's; the same one must be given to the executor."""
+    def __init__(
+        self,
+        toolbox: Toolbox,
+        settings: ProposerSettings,
+        metrics: Metrics,
+        converse: Callable[[Callable[[Proposals], None]], Conversing] | None = None,
+    ) -> None:
+        """`toolbox` is the user's; the same one must be given to the executor. `converse` makes what runs the model.
+
+        Without it turns that ask for the model are refused. It is given what counts and logs proposals.
+        """
         self._toolbox = toolbox
         self._settings = settings
         self._metrics = metrics
+        self._model = converse(self._tell) if converse is not None else None
         self._log = structlog.get_logger(__name__)
 
     def lane(self, event: Event, record: Record) -> str:  # noqa: ARG002 - the port's signature
@@ -66,7 +80,7 @@ class ProposerHandler:
             case TurnSubmitted() | TurnRecorded() as turn:
                 return self._turn(turn, context)
             case ActionFinished() as finished:
-                return self._finished(finished, context)
+                return await self._finished(finished, context)
             case ActionInDoubt() as doubt:
                 return self._waiting(doubt, context)
             case ActionDecided() as decided:
@@ -76,14 +90,22 @@ class ProposerHandler:
                 raise PermanentFailure(message)
 
     async def on_timer(self, key: str, context: Context) -> Effects:
-        """Forget a turn whose identity window is over; one that still waits for an end is kept until it has it."""
+        """Ask the model for a turn that waits for it; or forget a turn whose identity window is over.
+
+        A turn that still waits for an end is kept until it has it.
+        """
+        asked = state.key_asked(key)
+        if asked is not None:
+            if self._model is None:
+                raise TemporaryFailure(f"a turn waits for a model, and none is set up here: {_NO_MODEL}")
+            return await self._model.ask(asked, context)
         turn_key = state.key_of(key)
         entry = state.load(context.table, key, TurnEntry)
         if entry is None:
             return NOTHING
         if not entry.completed:
             return Effects(timers=(_forget(turn_key, entry, context.clock.now() + DAY),))
-        return Effects(put={key: None, **_spent(turn_key, context)})
+        return Effects(put={key: None, **spent(context.table, turn_key, entry.round)})
 
     async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:
         """A turn that can't be used is refused as a whole; an end that can't be told in full is told in short."""
@@ -91,7 +113,7 @@ class ProposerHandler:
             case TurnSubmitted() | TurnRecorded() as turn:
                 return self._refuse(turn, context, f"The turn can't be used: {reason}")
             case ActionFinished() as finished:
-                return self._finished(finished, context, deliverable=False)
+                return await self._finished(finished, context, deliverable=False)
             case _:
                 return NOTHING
 
@@ -114,13 +136,24 @@ class ProposerHandler:
         if late is not None:
             return self._refuse(turn, context, late)
         if isinstance(turn, TurnSubmitted):
-            message = "running the model for an agent (TurnSubmitted) is not supported yet; send TurnRecorded"
-            raise PermanentFailure(message)
+            return self._submitted(turn, context)
         try:
             reading = read(turn.format, bytes(turn.response))
         except Unreadable as error:
             return self._refuse(turn, context, f"The turn can't be read: {error}")
         return self._proposed(turn, reading, context)
+
+    def _submitted(self, turn: TurnSubmitted, context: Context) -> Effects:
+        """A turn for which the model is to be run. Only what the model can be asked for is begun."""
+        if self._model is None:
+            message = f"the model can't be run for an agent here: {_NO_MODEL}"
+            raise PermanentFailure(message)
+        fault = fault_of(turn)
+        if fault is not None:
+            return self._refuse(turn, context, f"The turn can't be run: {fault}")
+        now, key = context.clock.now(), _key(turn.origin, context)
+        entry = _entry(turn, count=0)
+        return self._model.begin(turn, key, entry, _forget(key, entry, now + IDENTITY_WINDOW), now)
 
     def _proposed(self, turn: TurnRecorded, reading: Reading, context: Context) -> Effects:
         """The actions of a turn that was read; without any, the turn is complete as it stands."""
@@ -128,21 +161,12 @@ class ProposerHandler:
         key = _key(turn.origin, context)
         proposals = propose(Turn(turn.origin, key, 0, now), reading.calls, self._toolbox, self._settings)
         self._tell(proposals)
-        entry = TurnEntry(
-            tenant=turn.origin.tenant,
-            session=turn.origin.session,
-            turn=turn.origin.turn,
-            agent=turn.origin.agent,
-            format=turn.format,
-            content=_content(turn),
+        entry = _entry(
+            turn,
             count=len(proposals.actions),
             refused=proposals.over_cap,
             reason=self._reason(reading, proposals),
-            callers={
-                position: msgspec.Raw(orjson.dumps(call.caller))
-                for position, call in enumerate(reading.calls)
-                if call.caller is not None
-            },
+            callers=state.callers_of(reading),
         )
         recorded = orjson.dumps([recorded_event(each) for each in reading.recorded])
         put = {state.turn_name(key): state.dump(entry)}
@@ -153,7 +177,7 @@ class ProposerHandler:
         put[state.response_name(key)] = state.dump(Kept(response=turn.response, recorded=msgspec.Raw(recorded)))
         return Effects(publish=tuple(Publish(action) for action in proposals.actions), put=put, timers=timers)
 
-    def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
+    async def _finished(self, finished: ActionFinished, context: Context, *, deliverable: bool = True) -> Effects:
         """Reply to one end, and complete the turn with the last.
 
         Ends come in any order and perhaps twice; the count is of places that were empty before.
@@ -161,21 +185,23 @@ class ProposerHandler:
         ref = finished.action.ref
         entry = _entry_of(ref, context)
         if entry is None:
-            if not deliverable:
+            if not deliverable or _past(ref, context):
                 return NOTHING
             message = "an action has ended whose turn is not known here"
             raise PermanentFailure(message)
-        place = state.end_name(ref.turn_key, ref.position)
+        place = state.end_name(ref.turn_key, ref.position, ref.round)
         if entry.completed or context.table.get(place) is not None:
             return NOTHING
         now = context.clock.now()
         caller = entry.callers.get(ref.position)
         end = _end(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
-        reply = _reply(finished, finished.status, now, end.item)
+        reply = Publish(_reply(finished, finished.status, now, end.item))
         after = msgspec.structs.replace(entry, ended=entry.ended + 1)
+        if entry.open:
+            return await self._round_goes_on(ref.turn_key, after, {place: state.dump(end)}, reply, end, context)
         put: dict[str, bytes | None] = {state.turn_name(ref.turn_key): state.dump(after)}
         if not after.completed:
-            return Effects(publish=(Publish(reply),), put={**put, place: state.dump(end)})
+            return Effects(publish=(reply,), put={**put, place: state.dump(end)})
         kept = state.load(context.table, state.response_name(ref.turn_key), Kept)
         done = completed(
             after,
@@ -185,13 +211,26 @@ class ProposerHandler:
             ends=_in_order(ref, end, context),
             now=now,
         )
-        return Effects(publish=(Publish(reply), Publish(done)), put={**put, **_spent(ref.turn_key, context)})
+        return Effects(publish=(reply, Publish(done)), put={**put, **spent(context.table, ref.turn_key, 0)})
+
+    async def _round_goes_on(
+        self, key: str, after: TurnEntry, put: dict[str, bytes], reply: Publish, end: End, context: Context
+    ) -> Effects:
+        """One more end in a round of the model's; after the last the model is asked again."""
+        if self._model is None:
+            raise TemporaryFailure(f"a turn waits for a model, and none is set up here: {_NO_MODEL}")
+        timers: tuple[Timer, ...] = ()
+        after = await self._model.told(key, after, bytes(end.event), context)
+        if after.ended >= after.count:
+            after, wake = self._model.next_round(key, after, context.clock.now())
+            timers = (wake,)
+        return Effects(publish=(reply,), put={**put, state.turn_name(key): state.dump(after)}, timers=timers)
 
     def _waiting(self, event: ActionInDoubt | ActionDecided, context: Context) -> Effects:
         """Tell the agent that a call waits. An end that was told already makes it old news."""
         ref = event.action.ref
         entry = _entry_of(ref, context)
-        if entry is None or entry.completed or context.table.get(state.end_name(ref.turn_key, ref.position)):
+        if entry is None or entry.completed or context.table.get(state.end_name(ref.turn_key, ref.position, ref.round)):
             return NOTHING
         status = "in_doubt" if isinstance(event, ActionInDoubt) else "approval_required"
         return Effects(publish=(Publish(_reply(event, status, context.clock.now(), None)),))
@@ -204,17 +243,7 @@ class ProposerHandler:
         name = state.turn_name(key)
         if context.table.get(name) is not None:
             return NOTHING
-        entry = TurnEntry(
-            tenant=origin.tenant,
-            session=origin.session,
-            turn=origin.turn,
-            agent=origin.agent,
-            format=turn.format if isinstance(turn, TurnRecorded) else "responses",
-            content=_content(turn),
-            count=0,
-            refused=True,
-            reason=reason,
-        )
+        entry = _entry(turn, count=0, refused=True, reason=reason)
         response = bytes(turn.response) if isinstance(turn, TurnRecorded) else _NULL
         done = Publish(completed(entry, key, response=response, recorded=_EMPTY, ends=(), now=now))
         if home(origin.tenant, origin.session, context.partitions) != context.lease:
@@ -263,7 +292,23 @@ def _content(turn: AnyTurn) -> str:
     """What must be equal for two records to be one turn."""
     if isinstance(turn, TurnRecorded):
         return state.content_of(turn.origin, turn.format, bytes(turn.response))
-    return state.content_of(turn.origin, "submitted", bytes(turn.input))
+    asked = b'["%b",%b,%b]' % (ids.fingerprint(turn.model).encode(), bytes(turn.input), bytes(turn.options))
+    return state.content_of(turn.origin, "submitted", asked)
+
+
+def _entry(turn: AnyTurn, *, count: int, **more: Any) -> TurnEntry:
+    """The first entry of a turn."""
+    origin = turn.origin
+    return TurnEntry(
+        tenant=origin.tenant,
+        session=origin.session,
+        turn=origin.turn,
+        agent=origin.agent,
+        format=turn.format if isinstance(turn, TurnRecorded) else "responses",
+        content=_content(turn),
+        count=count,
+        **more,
+    )
 
 
 def _outside_window(turn: AnyTurn, context: Context) -> str | None:
@@ -281,9 +326,15 @@ def _outside_window(turn: AnyTurn, context: Context) -> str | None:
 def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:
     """The turn that an event is about, or None where it has no such turn or place."""
     entry = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
-    if entry is None or entry.count == 0 or not 0 <= ref.position < entry.count:
+    if entry is None or ref.round != entry.round or not 0 <= ref.position < entry.count:
         return None
     return entry
+
+
+def _past(ref: ActionRef, context: Context) -> bool:
+    """Whether an end that has no place now is a repeat of one that was told in an earlier round."""
+    entry = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
+    return entry is not None and 0 <= ref.round < entry.round
 
 
 def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
@@ -293,12 +344,6 @@ def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
     }
     ends[state.end_name(ref.turn_key, ref.position)] = last
     return [ends[name] for name in sorted(ends)]
-
-
-def _spent(turn_key: str, context: Context) -> dict[str, bytes | None]:
-    """The entries that a completed turn needs no more; only its identity stays."""
-    names = [name for name, _ in context.table.items(state.ends_prefix(turn_key))]
-    return dict.fromkeys([*names, state.response_name(turn_key)])
 
 
 def _end(finished: ActionFinished, format_: ResponseFormat, caller: bytes | None, *, deliverable: bool) -> End:

@@ -1,8 +1,10 @@
 """What the proposer remembers of a turn, by its key, in the lease's table.
 
     turn/<key>             the turn's identity and how many of its calls have ended; kept for the identity window
-    response/<key>         the model's response, until the turn is completed
-    end/<key>/<position>   the answer to one call, until the turn is completed
+    asked/<key>            what the agent asked of the model, where it is run here, until the turn is completed
+    response/<key>         the model's response, until the turn is completed; of later rounds response/<key>/r<round>
+    end/<key>/<position>   the answer to one call, until the turn is completed; of later rounds
+                           end/<key>/r<round>/<position>
 
 One entry per call, because rewriting one entry for each of a hundred ends would cost the square of it.
 """
@@ -10,13 +12,15 @@ One entry per call, because rewriting one entry for each of a hundred ends would
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
 from callgate.events import ids
 from callgate.events.event import OptionalRaw
 from callgate.events.turns import ResponseFormat, TurnOrigin
+from callgate.proposer.calls import Reading
+from callgate.proposer.rounds import Usage
 from callgate.worker.effects import Table
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -39,11 +43,26 @@ class TurnEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
     callers: Mapping[int, msgspec.Raw] = {}
     """By position: the program of the model that made the call."""
+    open: bool = False
+    """Whether the model is run for the turn, and has not said its last word."""
+    round: int = 0
+    """The round whose calls are counted here, or for which the model is being asked."""
+    failure: Literal["failed", "incomplete"] | None = None
+    """How the model's part ended, where it did not end well."""
+    stream: bool = False
+    """Whether the agent wants to hear of the steps."""
+    streamed: int = 0
+    """The next number in `replies.stream`."""
 
     @property
     def completed(self) -> bool:
         """Whether `TurnCompleted` has been said."""
-        return self.ended >= self.count
+        return self.ended >= self.count and not self.open
+
+    @property
+    def asking(self) -> bool:
+        """Whether the next thing to happen to it is an answer of the model's."""
+        return self.open and self.count == 0
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +71,18 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
     response: msgspec.Raw
     recorded: msgspec.Raw
     """The list of the execution events of what the provider carried out."""
+    usage: Usage | None = None
+    """The tokens of this answer, where the model was run here and told them."""
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn for which the model is run, as it was submitted."""
+
+    origin: TurnOrigin
+    model: str
+    input: msgspec.Raw
+    options: msgspec.Raw
+    max_tool_rounds: int
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -71,18 +102,28 @@ def key_of(timer: str) -> str:
     return timer.removeprefix("turn/")
 
 
-def response_name(key: str) -> str:
-    """The table key of a turn's response."""
-    return f"response/{key}"
+def asked_name(key: str) -> str:
+    """The table key of what was asked of the model, and the key of the timer that asks it."""
+    return f"asked/{key}"
 
 
-def end_name(key: str, position: int) -> str:
-    """The table key of one call's answer. Keys sort as text, so positions have leading zeros."""
-    return f"end/{key}/{position:08d}"
+def key_asked(timer: str) -> str | None:
+    """The turn key in the key of a timer that asks the model; None for other timers."""
+    return timer.removeprefix("asked/") if timer.startswith("asked/") else None
+
+
+def response_name(key: str, round_: int = 0) -> str:
+    """The table key of the response of one round."""
+    return f"response/{key}/r{round_:06d}" if round_ else f"response/{key}"
+
+
+def end_name(key: str, position: int, round_: int = 0) -> str:
+    """The table key of one call's answer. Keys sort as text, so numbers have leading zeros."""
+    return f"{ends_prefix(key)}r{round_:06d}/{position:08d}" if round_ else f"{ends_prefix(key)}{position:08d}"
 
 
 def ends_prefix(key: str) -> str:
-    """What the table keys of all answers of a turn begin with."""
+    """What the table keys of all answers of a turn begin with; they sort by round and position."""
     return f"end/{key}/"
 
 
@@ -97,9 +138,20 @@ def dump(entry: msgspec.Struct) -> bytes:
     return msgspec.json.encode(entry)
 
 
+def ask_lane(key: str) -> str:
+    """The lane in which the model is asked for a turn: nothing else of the session waits behind a slow model."""
+    return f"model/{key}"
+
+
 def lane_of(tenant: str, session: str) -> str:
     """The session's lane. Injective: two tenants with a session of one name never wait for each other."""
     return f"{len(tenant)}:{tenant}/{session}"
+
+
+def callers_of(reading: Reading) -> dict[int, msgspec.Raw]:
+    """What `TurnEntry.callers` holds of an answer's calls."""
+    callers = [(position, call.caller) for position, call in enumerate(reading.calls)]
+    return {position: msgspec.Raw(msgspec.json.encode(caller)) for position, caller in callers if caller is not None}
 
 
 def content_of(origin: TurnOrigin, format_: str, response: bytes) -> str:

@@ -16,6 +16,8 @@ from callgate.sandbox.evaluation import DECIDED, Evaluation
 from callgate.sandbox.faults import Body, Fault, Faults
 from callgate.sandbox.hostile import nth
 from callgate.sandbox.ingest import Ingest
+from callgate.sandbox.model.refusals import PREFIX, error_answer
+from callgate.sandbox.model.server import ModelServer
 from callgate.sandbox.outcomes import Outcomes
 from callgate.sandbox.policy import Policy
 from callgate.sandbox.store import Store
@@ -37,7 +39,7 @@ _BODIES: dict[Body, tuple[bytes, str]] = {
 }
 
 
-def application(store: Store, policy: Policy, faults: Faults, clock: Clock) -> web.Application:
+def application(store: Store, policy: Policy, faults: Faults, clock: Clock, model: ModelServer) -> web.Application:
     """The application over its parts. Faults come after credentials, so that a fault file can't make a 401 vanish."""
     outcomes = Outcomes(store, clock)
     app = web.Application(
@@ -47,7 +49,17 @@ def application(store: Store, policy: Policy, faults: Faults, clock: Clock) -> w
     app.add_routes(Approvals(store, clock).routes())
     app.add_routes(outcomes.routes())
     app.add_routes(Ingest(store, outcomes, clock).routes())
+    app.add_routes(model.routes())
     return app
+
+
+def _refusal(request: web.Request, refused: Refused, error_id: str) -> web.Response:
+    """The error body in the shape of the API that the path belongs to."""
+    if request.path.startswith(PREFIX):
+        response = error_answer(refused.status, refused.code, refused.message)
+        response.headers["x-request-id"] = error_id
+        return response
+    return refusal(refused, error_id)
 
 
 @web.middleware
@@ -63,16 +75,20 @@ async def _refusing(request: web.Request, handler: Handler) -> web.StreamRespons
     try:
         return await handler(request)
     except Refused as refused:
-        return refusal(refused, error_id)
+        return _refusal(request, refused, error_id)
     except web.HTTPException as error:
         code = (error.reason or "error").lower().replace(" ", "_")
-        return refusal(Refused(error.status, code, f"{request.method} {request.path}: {error.reason}"), error_id)
+        return _refusal(
+            request, Refused(error.status, code, f"{request.method} {request.path}: {error.reason}"), error_id
+        )
     except ConnectionResetError:
         # The client is gone, which is its right: aiohttp would report a defect of ours.
-        return refusal(Refused(400, "client_gone", "the client went away before its request was read"), error_id)
+        return _refusal(
+            request, Refused(400, "client_gone", "the client went away before its request was read"), error_id
+        )
     except sqlite3.Error as error:
         # Not remembered is not decided: the client may ask again.
-        return refusal(Refused(503, "state_unavailable", f"the state file fails: {error}"), error_id)
+        return _refusal(request, Refused(503, "state_unavailable", f"the state file fails: {error}"), error_id)
 
 
 @web.middleware
@@ -107,24 +123,24 @@ class _Faulty:
         if fault.delay_seconds and not fault.after:
             await self._clock.sleep(fault.delay_seconds)
         if not fault.after and (fault.status is not None or fault.body is not None):
-            return _spoilt(fault)
+            return _spoilt(request, fault)
         response = await handler(request)
         if fault.delay_seconds and fault.after:
             await self._clock.sleep(fault.delay_seconds)
         if fault.status is not None or fault.body is not None:
             for request_id in request.get(DECIDED, []):
                 self._store.mark_lost(request_id, lost=True)
-            return _spoilt(fault)
+            return _spoilt(request, fault)
         return _altered(response, fault, turn)
 
 
-def _spoilt(fault: Fault) -> web.Response:
+def _spoilt(request: web.Request, fault: Fault) -> web.Response:
     """The answer that is no answer: an odd body, which a proxy would send with status 200, or an error."""
     if fault.body is not None:
         raw, kind = _BODIES[fault.body]
         return web.Response(body=raw, content_type=kind, status=fault.status or 200)
     refused = Refused(fault.status or 500, "injected_fault", "the faults file asked for this")
-    response = refusal(refused, f"req_{fingerprint('fault', fault.status or 0)}")
+    response = _refusal(request, refused, f"req_{fingerprint('fault', fault.status or 0)}")
     if fault.retry_after is not None:
         response.headers["Retry-After"] = f"{fault.retry_after:g}"
     return response

@@ -15,6 +15,8 @@ from aiohttp import web
 from callgate.clock import Clock, SystemClock
 from callgate.failures import BadInput
 from callgate.sandbox.faults import Faults, load_faults
+from callgate.sandbox.model.script import Script, load_script
+from callgate.sandbox.model.server import ModelServer
 from callgate.sandbox.policy import Policy, load_policy
 from callgate.sandbox.server import application
 from callgate.sandbox.store import Store
@@ -37,6 +39,7 @@ class Sandbox:
         policy: Policy | None = None,
         faults: Faults | None = None,
         state: Path | None = None,
+        script: Script | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Nothing is opened before the context is entered."""
@@ -46,6 +49,8 @@ class Sandbox:
         self._faults = faults or Faults()
         self._state = state
         self._clock = clock or SystemClock()
+        self.model = ModelServer(script or Script(), self._clock)
+        """The model; its journal is for tests to look at."""
         self._runner: web.AppRunner | None = None
         self._store: Store | None = None
 
@@ -60,6 +65,11 @@ class Sandbox:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     @property
+    def model_url(self) -> str:
+        """The base URL for the model's SDK. Only valid inside the context."""
+        return f"{self.url}/v1"
+
+    @property
     def store(self) -> Store:
         """What the sandbox remembers; for tests to look at. Only valid inside the context."""
         if self._store is None:
@@ -70,7 +80,7 @@ class Sandbox:
     async def __aenter__(self) -> Self:
         """Open the state and listen."""
         self._store = Store(self._state)
-        app = application(self._store, self._policy, self._faults, self._clock)
+        app = application(self._store, self._policy, self._faults, self._clock, self.model)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_SECONDS)
         try:
             await self._runner.setup()
@@ -105,6 +115,7 @@ async def run_sandbox(
     policy: Path | None = None,
     faults: Path | None = None,
     state: Path | None = None,
+    script: Path | None = None,
     announce: Callable[[str], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT. `announce` gets one line of JSON once requests are answered.
@@ -117,13 +128,18 @@ async def run_sandbox(
         policy=load_policy(policy) if policy is not None else None,
         faults=load_faults(faults) if faults is not None else None,
         state=state,
+        script=load_script(script) if script is not None else None,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     async with sandbox:
-        line = {"bighub": sandbox.url, "policy": str(policy) if policy is not None else "allow all"}
+        line = {
+            "bighub": sandbox.url,
+            "model": sandbox.model_url,
+            "policy": str(policy) if policy is not None else "allow all",
+        }
         if state is not None:
             line["state"] = str(state)
         announce(orjson.dumps(line).decode())

@@ -75,6 +75,19 @@ BIGHUB = Metric(
     help="How long BIGHUB took, by what was asked and whether it answered.",
     labels=("request", "outcome"),
 )
+MODEL = Metric(
+    name="callgate_model_seconds",
+    kind="histogram",
+    help="How long the model took, by what came of it: calls, final, incomplete, failed, again, refused, unauthorized.",
+    labels=("outcome",),
+    buckets=(*QUICK, 30.0, 60.0, 300.0),
+)
+TOKENS = Metric(
+    name="callgate_model_tokens",
+    kind="counter",
+    help="Tokens that the model's provider counted, input and output; also those of an answer that a crash has lost.",
+    labels=("direction", "agent", "tenant"),
+)
 APPROVAL = Metric(
     name="callgate_approval_seconds",
     kind="histogram",
@@ -174,6 +187,8 @@ CATALOGUE: tuple[Metric, ...] = (
     ADDED,
     TOOL,
     BIGHUB,
+    MODEL,
+    TOKENS,
     APPROVAL,
     REPORTED,
     HANDLED,

@@ -20,6 +20,9 @@ OTHER = "other"
 DOMAINS = 32
 """Domains that get a label of their own, first come first served: there is no list of them in the settings."""
 
+AGENTS = 32
+"""Agents that get a label of their own in the counting of tokens, first come first served."""
+
 
 class Metrics:
     """The metrics of one process. Tools and tenants beyond the settings' lists are counted as `other`."""
@@ -29,6 +32,7 @@ class Metrics:
         self._tools = frozenset(settings.tools)
         self._tenants = frozenset(settings.tenants)
         self._domains: set[str] = set()
+        self._agents: set[str] = set()
         self._counters: dict[str, Counter] = {}
         self._gauges: dict[str, Gauge] = {}
         self._histograms: dict[str, Histogram] = {}
@@ -78,6 +82,16 @@ class Metrics:
         """BIGHUB was asked; `outcome` is from a fixed set, never the server's text."""
         self.observe(catalogue.BIGHUB, seconds, request, outcome)
 
+    def model_answered(self, outcome: str, seconds: float) -> None:
+        """The model was asked; `outcome` is from a fixed set, never the server's text."""
+        self.observe(catalogue.MODEL, seconds, outcome)
+
+    def tokens(self, taken: int, given: int, agent: str, tenant: str) -> None:
+        """An answer of the model's was paid for. Call it once per answer."""
+        labels = (self._agent(agent), tenant if tenant in self._tenants else OTHER)
+        self.count(catalogue.TOKENS, "input", *labels, n=taken)
+        self.count(catalogue.TOKENS, "output", *labels, n=given)
+
     def approval_resolved(self, resolution: str, waited: float) -> None:
         """An approval ended after `waited` seconds."""
         self.observe(catalogue.APPROVAL, max(0.0, waited), resolution)
@@ -113,6 +127,13 @@ class Metrics:
                 return OTHER
             self._domains.add(domain)
         return domain
+
+    def _agent(self, agent: str) -> str:
+        if agent not in self._agents:
+            if len(self._agents) >= AGENTS:
+                return OTHER
+            self._agents.add(agent)
+        return agent
 
     def _register(self, metric: Metric) -> None:
         if metric.kind == "counter":

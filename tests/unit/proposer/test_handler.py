@@ -219,13 +219,13 @@ async def test_a_given_up_turn_is_refused() -> None:
     assert await running.give_up(turn, "defect") == []
 
 
-async def test_the_model_loop_is_refused_with_a_reason() -> None:
-    """A turn that asks for the model to be run is dead-lettered and ended, as long as there is no loop."""
+async def test_without_a_model_its_turns_are_refused_with_a_reason() -> None:
+    """A turn that asks for the model to be run is dead-lettered and ended where no model is set up."""
     work = bench()
     turn = TurnSubmitted(origin=origin(), model="m", input=msgspec.Raw(b'"hi"'), submitted_at=NOW)
     (done,) = only(await work.deliver(turn), TurnCompleted)
     assert done.status == "refused"
-    assert "not supported" in work.dead[0]
+    assert "CALLGATE_MODEL_KEY" in work.dead[0]
 
 
 async def test_an_end_without_its_turn_is_a_dead_letter() -> None:

@@ -1,0 +1,150 @@
+"""`callgate ask`: the model is run for somebody at a terminal, with the tools behind the gate, and its answer shown."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from callgate.cli.opening import json_option, log_option, on_log
+from callgate.cli.printing import as_json
+from callgate.cli.submitting import completed_turn, content_of, origin_of, show
+from callgate.cli.wording import visible
+from callgate.failures import BadInput
+
+if TYPE_CHECKING:
+    from callgate.client.client import Client
+    from callgate.clock import Clock
+    from callgate.events.turns import TurnCompleted, TurnOrigin
+    from callgate.log.port import Log
+
+
+@click.command()
+@click.argument("said", metavar="TEXT|FILE.json|-")
+@click.option("--model", required=True, help="The model's name, as its API knows it.")
+@log_option
+@json_option
+@click.option("--instructions", help="What the model is told beforehand.")
+@click.option("--options", default="{}", help="A JSON object of further fields of the request.")
+@click.option("--rounds", type=click.IntRange(0, 1000), default=8, show_default=True, help="Rounds of tool calls.")
+@click.option("--stream", is_flag=True, help="Show the text as it comes.")
+@click.option("--tenant", default="default", show_default=True, help="Whose turn it is.")
+@click.option("--session", help="The conversation; turns of one session keep their order. Default: a new one.")
+@click.option("--turn", help="The turn's name: submitted twice in a session, it counts once. Default: a new one.")
+@click.option("--agent", default="cli", show_default=True, help="Who acts.")
+@click.option("--requester", help="On whose behalf; they may not approve it themselves.")
+@click.option("--domain", help="BIGHUB domain, for tools that name none.")
+@click.option("--timeout", type=click.FloatRange(0), default=300.0, show_default=True, help="Seconds to wait; then 3.")
+def ask(  # noqa: PLR0913, PLR0917 - the options of a command
+    said: str,
+    model: str,
+    address: str | None,
+    json_: bool,  # noqa: FBT001 - a flag
+    options: str,
+    instructions: str | None,
+    rounds: int,
+    stream: bool,  # noqa: FBT001 - a flag
+    timeout: float,
+    **about: str | None,
+) -> None:
+    """Run the model for a turn: TEXT is what the user says; a FILE.json holds a list of input items.
+
+    A proposer with CALLGATE_MODEL_KEY must be running on the log, or `callgate dev`.
+    """
+    given = _given(said)
+    further = _options(options, instructions, stream=stream)
+
+    async def work(log: Log, clock: Clock) -> tuple[str, TurnOrigin, TurnCompleted | None]:
+        from callgate.client.client import Client
+
+        client = Client(log, clock, source="callgate-cli")
+        origin = origin_of({key: value for key, value in about.items() if value is not None}, clock)
+        key = await client.ask(origin, model=model, input_=given, options=further, max_tool_rounds=rounds)
+        if not json_:
+            click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=True)
+        showing = asyncio.create_task(_shown_as_it_comes(client, key)) if stream and not json_ else None
+        try:
+            return key, origin, await completed_turn(client, key, timeout, quiet=json_)
+        finally:
+            if showing is not None:
+                await asyncio.wait((showing,), timeout=1.0)
+                showing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await showing
+
+    key, origin, completed = on_log(address, work, make=True)
+    if completed is None:
+        if json_:
+            as_json({"turn_key": key, "session": origin.session, "turn": origin.turn, "completed": None})
+        click.echo(f"The turn has not ended within {timeout:g} s. It goes on: `callgate actions list`.", err=True)
+        sys.exit(3)
+    if json_ or completed.status == "refused" or orjson.loads(bytes(completed.execution))["events"]:
+        show(completed, json_=json_)
+    if not json_:
+        _tell(completed, streamed=stream)
+    if completed.status in ("failed", "refused"):
+        sys.exit(1)
+
+
+async def _shown_as_it_comes(client: Client, key: str) -> None:
+    async with aclosing(client.stream(key)) as events:
+        async for event in events:
+            data = orjson.loads(bytes(event.data))
+            if event.kind == "llm_delta":
+                click.echo(visible(str(data.get("delta", ""))), nl=False)
+            elif event.kind == "llm_text_done":
+                click.echo()
+
+
+def _tell(completed: TurnCompleted, *, streamed: bool) -> None:
+    """The model's last word; it was shown already where it was streamed."""
+    if not streamed and (text := text_of(bytes(completed.llm_response))):
+        click.echo(visible(text))
+    if completed.reason and completed.status != "refused":
+        click.echo(visible(f"{completed.status}: {completed.reason}"), err=True)
+
+
+def text_of(response: bytes) -> str:
+    """What an answer says in words, refusals too."""
+    value = orjson.loads(response)
+    output = value.get("output") if isinstance(value, dict) else None
+    parts = [
+        part
+        for item in (output if isinstance(output, list) else [])
+        if isinstance(item, dict) and item.get("type") == "message"
+        for part in (item.get("content") or [])
+        if isinstance(part, dict)
+    ]
+    return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
+
+
+def _given(said: str) -> Any:
+    """The input: a text, or the items of a file."""
+    if said != "-" and not said.endswith(".json"):
+        return said
+    content = content_of(said)
+    try:
+        value = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        value = content.decode("utf-8", "replace") if said == "-" else None
+    if not isinstance(value, str | list):
+        raise BadInput(said, "is no list of input items", 'Write items like [{"role": "user", "content": "Hello"}]')
+    return value
+
+
+def _options(options: str, instructions: str | None, *, stream: bool) -> dict[str, Any]:
+    try:
+        value = orjson.loads(options)
+    except orjson.JSONDecodeError as error:
+        raise BadInput("--options", f"is not JSON ({error})", "Write it like '{\"temperature\": 0}'") from error
+    if not isinstance(value, dict):
+        raise BadInput("--options", "is not a JSON object", "Write it like '{\"temperature\": 0}'")
+    if instructions is not None:
+        value["instructions"] = instructions
+    if stream:
+        value["stream"] = True
+    return value
