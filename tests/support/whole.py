@@ -227,6 +227,7 @@ async def whole(
     evaluator_seconds: float = 900.0,
     kafka: str | None = None,
     prefix: str = "",
+    approval_policy: str = "",
 ) -> AsyncIterator[Whole]:
     """All services on a log, hostile where a seed is given, with people who answer by `ANSWERS`.
 
@@ -249,7 +250,7 @@ async def whole(
             topic=TopicSettings(prefix=prefix),
         )
         stack.push_async_callback(log.close)
-        settings = settings_for(url, evaluator_seconds)
+        settings = settings_for(url, evaluator_seconds, approval_policy)
         running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
         gate = Whole(log, Client(log, clock), running, marks)
         people = asyncio.create_task(_answer(gate))
@@ -261,12 +262,12 @@ async def whole(
                 await people
 
 
-def settings_for(url: str, evaluator_seconds: float) -> Settings:
+def settings_for(url: str, evaluator_seconds: float, approval_policy: str = "") -> Settings:
     """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
     return Settings(
         bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
         executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
-        approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
+        approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS, policy=approval_policy),
         worker=WorkerSettings(
             retry_seconds=1.0, retry_first_seconds=0.05, retry_most_seconds=0.3, park_seconds=0.5, drain_seconds=5
         ),

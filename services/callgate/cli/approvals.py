@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from callgate.cli.needing import needed, still_needed
 from callgate.cli.opening import json_option, log_option, on_log, pick
+from callgate.cli.policies import policy
 from callgate.cli.printing import as_json, table
 from callgate.cli.views import Question, changed, masked_fault
 from callgate.cli.wording import compact, duration, moment, visible
@@ -145,6 +147,7 @@ def _answering(answer: Answer) -> click.Command:
 
 approvals.add_command(_answering("approve"))
 approvals.add_command(_answering("reject"))
+approvals.add_command(policy)
 
 
 async def _find(log: Log, given: str) -> Question:
@@ -237,7 +240,7 @@ async def _counted(log: Log, vote: ApprovalVoted, question: Question) -> Said | 
             if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
                 return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
             if ballot.vote_id == vote.vote_id:
-                return Said(0, "counted", f"Counted; {question.request.quorum} approvals are needed in all.")
+                return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
     return None
 
 
@@ -269,6 +272,7 @@ def _print(question: Question, now: float) -> None:
         ("arguments", compact(masked_fault(action), 4000)),
         ("risk", _risk(question)),
         ("reason", request.decision.reason),
+        ("needed", needed(request)),
         ("digest", ref.digest),
         ("action", ref.id),
     ]
@@ -308,6 +312,11 @@ def _shown(question: Question, now: float) -> dict[str, Any]:
         "risk_score": request.decision.risk_score,
         "value": action.value,
         "reason": request.decision.reason,
+        "quorum": request.quorum,
+        "eligible": list(request.eligible),
+        "one_from_each": {group.name: list(group.members) for group in request.one_from_each},
+        "policy_rule": request.policy_rule,
+        "policy_digest": request.policy_digest,
         "suspicion": action.suspicion,
         "resolution": question.resolved.resolution if question.resolved is not None else None,
         "approvers": list(question.resolved.approvers) if question.resolved is not None else [],
