@@ -48,5 +48,5 @@ def test_it_refuses_to_start_without_the_policy_that_it_was_given(tmp_path: Path
         metrics=Metrics(TelemetrySettings()),
         control=cast("Any", SimpleNamespace(ready=True)),
     )
-    with pytest.raises(BadInput, match="approvals.toml"):
+    with pytest.raises(BadInput, match=r"approvals\.toml"):
         build(host, cast("Any", SimpleNamespace(refused=None)))
