@@ -24,7 +24,7 @@ def _voted(*votes: tuple[Any, str], **terms: Any) -> Tally:
 
 
 def _resolution(tally: Tally) -> str | None:
-    return tally.result and tally.result.resolution
+    return None if tally.result is None else tally.result.resolution
 
 
 def test_one_of_each_group_is_not_two_of_one() -> None:
