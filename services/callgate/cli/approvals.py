@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     from callgate.events.approvals import ApprovalVoted
     from callgate.log.port import Log
 
-Answer = Literal["approve", "reject"]
+Answer = Literal["approve", "reject", "abstain", "withdraw"]
 
 _RESULTS: dict[Answer, str] = {"approve": "approved", "reject": "rejected"}
+"""What an answer is for; the others end nothing."""
+
+_HELP: dict[Answer, str] = {
+    "approve": "Approve one question.",
+    "reject": "Reject one question.",
+    "abstain": "Decide neither way, taking back what you said before; only where the policy lets people abstain.",
+    "withdraw": "Take back your own vote, while the question is open.",
+}
 _LOOK_SECONDS = 0.1
 _LEAST_DIGEST = 8
 """Characters of a digest that must be given at the least: fewer could be any."""
@@ -104,7 +112,7 @@ def show(approval: str, address: str | None, json_: bool) -> None:  # noqa: FBT0
 
 
 def _answering(answer: Answer) -> click.Command:
-    @click.command(answer, help=f"{answer.capitalize()} one question. ID may be any unique beginning.")
+    @click.command(answer, help=f"{_HELP[answer]} ID may be any unique beginning.")
     @click.argument("approval", metavar="ID")
     @log_option
     @json_option
@@ -147,6 +155,8 @@ def _answering(answer: Answer) -> click.Command:
 
 approvals.add_command(_answering("approve"))
 approvals.add_command(_answering("reject"))
+approvals.add_command(_answering("abstain"))
+approvals.add_command(_answering("withdraw"))
 approvals.add_command(policy)
 
 
@@ -215,7 +225,7 @@ async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None
             return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
     if question.resolved is not None:
         resolution = question.resolved.resolution
-        if resolution == _RESULTS[answer]:
+        if resolution == _RESULTS.get(answer):
             return Said(0, resolution, f"{name} is {resolution}.")
         return Said(1, resolution, f"{name} is {resolution}: the vote came too late to change that.")
     return await _counted(log, vote, question)
