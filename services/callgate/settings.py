@@ -134,6 +134,9 @@ class ApprovalSettings:
 
     deadline_seconds: float = 3600.0
     """How long people have to answer. Expiry is told apart from a rejection."""
+    policy: str = ""
+    """TOML file that says who must answer what; empty: one approval of anybody but the requester. Read again when it
+    changes."""
     trusted: bool = False
     """Whether votes on the entrance are believed unsigned. Whoever can write the topic can then approve."""
     valid_seconds: float = 300.0

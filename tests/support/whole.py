@@ -235,6 +235,7 @@ async def whole(
     kafka: str | None = None,
     prefix: str = "",
     script: str = "",
+    approval_policy: str = "",
 ) -> AsyncIterator[Whole]:
     """All services on a log, hostile where a seed is given, with people who answer by `ANSWERS`.
 
@@ -259,7 +260,7 @@ async def whole(
             topic=TopicSettings(prefix=prefix),
         )
         stack.push_async_callback(log.close)
-        settings = settings_for(url, evaluator_seconds)
+        settings = settings_for(url, evaluator_seconds, approval_policy)
         running = await stack.enter_async_context(hosted(settings, log, clock, services, toolbox_of(marks)))
         gate = Whole(log, Client(log, clock), running, marks)
         people = asyncio.create_task(_answer(gate))
@@ -271,13 +272,13 @@ async def whole(
                 await people
 
 
-def settings_for(url: str, evaluator_seconds: float) -> Settings:
+def settings_for(url: str, evaluator_seconds: float, approval_policy: str = "") -> Settings:
     """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
     return Settings(
         bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
         model=ModelSettings(url=f"{url}/v1", key=Secret("any"), patience_seconds=5, breaker_seconds=0.2),
         executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
-        approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS),
+        approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS, policy=approval_policy),
         worker=WorkerSettings(
             retry_seconds=1.0, retry_first_seconds=0.05, retry_most_seconds=0.3, park_seconds=0.5, drain_seconds=5
         ),

@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import msgspec
 
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, Resolution
+from callgate.events.matching import covers
 
 EVIDENCE_MOST = 100
 """How many votes are kept per approval, counted or not; a flood of junk must not grow the state without bound."""
@@ -134,7 +135,7 @@ def _refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> st
         return "the vote is about other arguments"
     if request.eligible and vote.approver not in request.eligible:
         return "the voter is not entitled to answer"
-    if _person(vote.approver) in {_person(request.action.requester), _person(request.action.ref.agent)}:
+    if _person(vote.approver) in _barred(request):
         return "nobody answers their own request"
     if vote.answer not in _COUNTED or (vote.answer not in request.answers and vote.answer != "withdraw"):
         return f"the answer {vote.answer} is not among those allowed: {', '.join(request.answers)}"
@@ -147,11 +148,22 @@ def _counted(tally: Tally, request: ApprovalRequested) -> Tally:
     approving = [ballot for ballot in current if ballot.answer == "approve"]
     if rejecting:
         result = _result(request, "rejected", rejecting[-1].appended_at, rejecting[-1:])
-    elif len(approving) >= max(1, request.quorum):
+    elif len(approving) >= max(1, request.quorum) and _each_group(request, approving):
         result = _result(request, "approved", approving[-1].appended_at, approving)
     else:
         return tally
     return msgspec.structs.replace(tally, result=result)
+
+
+def _barred(request: ApprovalRequested) -> set[str | None]:
+    """Who may not answer, whatever else entitles them: the agent, and its requester unless the policy lets them."""
+    requester = None if request.requester_may_answer else _person(request.action.requester)
+    return {requester, _person(request.action.ref.agent)}
+
+
+def _each_group(request: ApprovalRequested, approving: list[Ballot]) -> bool:
+    groups = [set(group.members) for group in request.one_from_each]
+    return covers([ballot.approver for ballot in approving], groups)
 
 
 def _result(

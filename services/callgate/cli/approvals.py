@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
 
+from callgate.cli.needing import needed, still_needed
 from callgate.cli.opening import json_option, log_option, on_log, pick
+from callgate.cli.policies import policy
 from callgate.cli.printing import as_json, table
 from callgate.cli.views import Question, changed, masked_fault
 from callgate.cli.wording import compact, duration, moment, visible
@@ -25,9 +27,17 @@ if TYPE_CHECKING:
     from callgate.events.approvals import ApprovalVoted
     from callgate.log.port import Log
 
-Answer = Literal["approve", "reject"]
+Answer = Literal["approve", "reject", "abstain", "withdraw"]
 
 _RESULTS: dict[Answer, str] = {"approve": "approved", "reject": "rejected"}
+"""What an answer is for; the others end nothing."""
+
+_HELP: dict[Answer, str] = {
+    "approve": "Approve one question.",
+    "reject": "Reject one question.",
+    "abstain": "Decide neither way, taking back what you said before; only where the policy lets people abstain.",
+    "withdraw": "Take back your own vote, while the question is open.",
+}
 _LOOK_SECONDS = 0.1
 _LEAST_DIGEST = 8
 """Characters of a digest that must be given at the least: fewer could be any."""
@@ -102,7 +112,7 @@ def show(approval: str, address: str | None, json_: bool) -> None:  # noqa: FBT0
 
 
 def _answering(answer: Answer) -> click.Command:
-    @click.command(answer, help=f"{answer.capitalize()} one question. ID may be any unique beginning.")
+    @click.command(answer, help=f"{_HELP[answer]} ID may be any unique beginning.")
     @click.argument("approval", metavar="ID")
     @log_option
     @json_option
@@ -145,6 +155,9 @@ def _answering(answer: Answer) -> click.Command:
 
 approvals.add_command(_answering("approve"))
 approvals.add_command(_answering("reject"))
+approvals.add_command(_answering("abstain"))
+approvals.add_command(_answering("withdraw"))
+approvals.add_command(policy)
 
 
 async def _find(log: Log, given: str) -> Question:
@@ -212,7 +225,7 @@ async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None
             return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
     if question.resolved is not None:
         resolution = question.resolved.resolution
-        if resolution == _RESULTS[answer]:
+        if resolution == _RESULTS.get(answer):
             return Said(0, resolution, f"{name} is {resolution}.")
         return Said(1, resolution, f"{name} is {resolution}: the vote came too late to change that.")
     return await _counted(log, vote, question)
@@ -237,7 +250,7 @@ async def _counted(log: Log, vote: ApprovalVoted, question: Question) -> Said | 
             if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
                 return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
             if ballot.vote_id == vote.vote_id:
-                return Said(0, "counted", f"Counted; {question.request.quorum} approvals are needed in all.")
+                return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
     return None
 
 
@@ -269,6 +282,7 @@ def _print(question: Question, now: float) -> None:
         ("arguments", compact(masked_fault(action), 4000)),
         ("risk", _risk(question)),
         ("reason", request.decision.reason),
+        ("needed", needed(request)),
         ("digest", ref.digest),
         ("action", ref.id),
     ]
@@ -308,6 +322,11 @@ def _shown(question: Question, now: float) -> dict[str, Any]:
         "risk_score": request.decision.risk_score,
         "value": action.value,
         "reason": request.decision.reason,
+        "quorum": request.quorum,
+        "eligible": list(request.eligible),
+        "one_from_each": {group.name: list(group.members) for group in request.one_from_each},
+        "policy_rule": request.policy_rule,
+        "policy_digest": request.policy_digest,
         "suspicion": action.suspicion,
         "resolution": question.resolved.resolution if question.resolved is not None else None,
         "approvers": list(question.resolved.approvers) if question.resolved is not None else [],

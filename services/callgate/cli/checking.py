@@ -204,8 +204,13 @@ def _model(settings: Settings) -> tuple[Grade, str]:
 
 
 def _approvals(settings: Settings) -> tuple[Grade, str]:
+    from callgate.policy.file import PolicyFile
+
+    named = settings.approval.policy
+    digest = PolicyFile(Path(named) if named else None).current().digest()
     if settings.approval.trusted:
-        return "note", "votes are believed unsigned: whoever can write to the log can approve"
+        policy = f"policy {named}, digest {digest[:8]}; " if named else ""
+        return "note", f"{policy}votes are believed unsigned: whoever can write to the log can approve"
     raise BadInput(
         "CALLGATE_APPROVAL_TRUSTED",
         "is not set, and signed votes are not verified yet: the approvals service will not start",

@@ -14,14 +14,14 @@ from callgate.bighub.requests import EvaluateRequest
 from callgate.bighub.resolve import Resolution
 from callgate.control.scopes import Subject, Switches
 from callgate.evaluator import asking, deciding
-from callgate.events import ids, topics
+from callgate.evaluator.questioning import request
+from callgate.events import topics
 from callgate.events.actions import ActionDecided, ActionProposed, Decision
-from callgate.events.approvals import ApprovalRequested
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
-from callgate.events.routing import ballot_partition
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
+from callgate.policy.document import BUILT_IN, Policy
 from callgate.settings import Settings
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
@@ -41,13 +41,19 @@ class EvaluationHandler:
     """See `worker.effects.Handler`."""
 
     def __init__(
-        self, bighub: Evaluations, settings: Settings, switches: Callable[[], Switches], metrics: Metrics
+        self,
+        bighub: Evaluations,
+        settings: Settings,
+        switches: Callable[[], Switches],
+        metrics: Metrics,
+        policy: Callable[[], Policy] = lambda: BUILT_IN,
     ) -> None:
-        """`switches` gives what is in force at the moment."""
+        """`switches` and `policy` give what is in force at the moment; the default policy is the built-in one."""
         self._bighub = bighub
         self._settings = settings
         self._switches = switches
         self._metrics = metrics
+        self._policy = policy
         self._patience = settings.bighub.evaluator_seconds
         # Until when an action waited for something else than an unreachable BIGHUB, which must not count as outage.
         self._excused: dict[str, float] = {}  # the latest last
@@ -138,25 +144,15 @@ class EvaluationHandler:
         self._metrics.decided(decision.verdict, ref.tool, action.domain, ref.tenant)
         publish = [Publish(ActionDecided(action=action, decision=decision))]
         if decision.verdict == "review":
-            publish.append(Publish(self._request(action, decision, context)))
+            seconds, now = self._settings.approval.deadline_seconds, context.clock.now()
+            asked = request(action, decision, self._policy(), context.partitions, now=now, deadline_seconds=seconds)
+            publish.append(Publish(asked))
         key = _key(action)
         due = context.clock.now() + topics.IDENTITY_WINDOW
         return Effects(
             publish=tuple(publish),
             put={key: decision.verdict.encode()},
             timers=(Timer(key, ref.id, due),),
-        )
-
-    def _request(self, action: ActionProposed, decision: Decision, context: Context) -> ApprovalRequested:
-        ref = action.ref
-        where = ballot_partition(ref.tenant, ref.tool, context.partitions)
-        now = context.clock.now()
-        return ApprovalRequested(
-            approval_id=ids.approval_id(where, ref.id, ref.revision, ref.attempt, "action"),
-            action=action,
-            decision=decision,
-            requested_at=now,
-            deadline=now + self._settings.approval.deadline_seconds,
         )
 
 

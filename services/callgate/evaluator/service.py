@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from callgate.bighub.client import Bighub
 from callgate.evaluator.handler import EvaluationHandler
 from callgate.events import topics
+from callgate.policy.file import PolicyFile
 from callgate.worker.host import Host
 from callgate.worker.worker import Job
 
 
 def build(host: Host, bighub: Bighub) -> tuple[Job, ...]:
-    """The evaluator's one job. It is unready while BIGHUB refuses the key, or the switches can't be read."""
-    handler = EvaluationHandler(bighub, host.settings, lambda: host.control.switches, host.metrics)
+    """The evaluator's one job. It is unready while BIGHUB refuses the key, or the switches can't be read.
+
+    Raises BadInput where the approval policy can't be used.
+    """
+    named = host.settings.approval.policy
+    policy = PolicyFile(Path(named) if named else None)
+    handler = EvaluationHandler(bighub, host.settings, lambda: host.control.switches, host.metrics, policy.current)
     return (
         Job(
             service="evaluator",

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from callgate.events import ids
 from callgate.events.actions import ActionInDoubt, ActionProposed, ActionRef, Decision
-from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Seconds
+from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Part, Seconds
 
 Answer = Literal["approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"]
 """What a vote may say; each request lists the ones that it allows."""
@@ -20,6 +20,13 @@ ApprovalKind = Literal["action", "settle"]
 
 Resolution = Literal["approved", "edited", "responded", "rejected", "expired", "settled"]
 """How an approval ended. Expiry is not a "no"."""
+
+
+class ApproverGroup(Part, frozen=True, kw_only=True):
+    """People of whom one must be among those that approve."""
+
+    name: Name
+    members: tuple[str, ...]
 
 
 class ApprovalRequested(Event, frozen=True, kw_only=True):
@@ -39,8 +46,14 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     """How many approvals it takes; one rejection ends it."""
     eligible: tuple[str, ...] = ()
     """Who may answer; empty means whoever the entrance accepts."""
+    one_from_each: tuple[ApproverGroup, ...] = ()
+    """Each group must give one of the approvals; nobody stands for two of them."""
+    requester_may_answer: bool = False
+    """Whether the action's requester may vote. The agent itself never may."""
     policy_digest: str = ""
     """Which version of the approval policy set quorum, eligibility and deadline."""
+    policy_rule: str | None = None
+    """The rule of it that matched; None for its default."""
     requested_at: Seconds
     deadline: Seconds
     """A vote appended to the entrance after this moment is too late."""

@@ -185,3 +185,30 @@ def test_an_unknown_question_is_bad_input(path: Path) -> None:
     asked(path)
     ran = callgate("approvals", "approve", "nope", CALLGATE_LOG=f"sqlite:///{path}")
     assert (ran.code, "approvals list" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("said", ["abstain", "withdraw"])
+def test_taking_back_is_cast_and_told_what_is_needed_now(
+    path: Path, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Abstaining and withdrawing are votes of their own; counted, they say what is still needed, and never approve."""
+    asked(path, quorum=2)
+    command = ("approvals", said, SHORT, "--wait", "0", "--as", "lee")
+    assert callgate(*command, CALLGATE_LOG=f"sqlite:///{path}").code == 3
+    assert [getattr(event, "answer", None) for event in votes(path)] == [said]
+    monkeypatch.setattr("callgate.events.ids.fingerprint", lambda *_: "x" * 24)
+    counted = Ballot(vote_id=f"cli-{'x' * 24}", approver="lee", answer=said, appended_at=1.0, origin="o")
+    put(path, "approvals", ("approvals.votes", "approvals.ballots"), {
+        f"tally/{APPROVAL}": msgspec.json.encode(Tally(ballots=(counted,)))
+    })  # fmt: skip
+    ran = callgate(*command, CALLGATE_LOG=f"sqlite:///{path}")
+    assert (ran.code, "2 approvals are needed in all" in ran.out) == (0, True)
+
+
+@pytest.mark.parametrize("said", ["abstain", "withdraw"])
+def test_taking_back_after_the_end_is_too_late(path: Path, said: str) -> None:
+    """What is approved stays approved: nothing is cast, and the exit code says so."""
+    asked(path, resolved("approved"))
+    ran = callgate("approvals", said, SHORT, "--wait", "0", CALLGATE_LOG=f"sqlite:///{path}")
+    assert (ran.code, "already approved" in ran.err) == (1, True)
+    assert votes(path) == []

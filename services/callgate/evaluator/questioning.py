@@ -1,0 +1,39 @@
+"""The question that a review puts to people, on the terms of the policy that is in force. Pure.
+
+Everything that bears on the count goes into the question, so that a later change of the policy changes no answer.
+"""
+
+from __future__ import annotations
+
+from callgate.events import ids
+from callgate.events.actions import ActionProposed, Decision
+from callgate.events.approvals import ApprovalRequested, ApproverGroup
+from callgate.events.routing import ballot_partition
+from callgate.policy.choosing import choose, facts
+from callgate.policy.document import Policy
+
+
+def request(
+    action: ActionProposed, decision: Decision, policy: Policy, partitions: int, *, now: float, deadline_seconds: float
+) -> ApprovalRequested:
+    """The question; `deadline_seconds` counts where the policy sets none."""
+    ref = action.ref
+    choice = choose(policy, facts(action, decision))
+    terms = choice.terms
+    seconds = deadline_seconds if terms.deadline_seconds is None else terms.deadline_seconds
+    return ApprovalRequested(
+        approval_id=ids.approval_id(
+            ballot_partition(ref.tenant, ref.tool, partitions), ref.id, ref.revision, ref.attempt, "action"
+        ),
+        action=action,
+        decision=decision,
+        answers=terms.answers,
+        quorum=max(terms.quorum, len(terms.one_from_each)),
+        eligible=policy.people(terms),
+        one_from_each=tuple(ApproverGroup(name=name, members=policy.groups[name]) for name in terms.one_from_each),
+        requester_may_answer=terms.requester_may_answer,
+        policy_digest=policy.digest(),
+        policy_rule=choice.rule,
+        requested_at=now,
+        deadline=now + seconds,
+    )

@@ -1,0 +1,46 @@
+"""The question carries the policy's terms, so that the count needs no policy."""
+
+from __future__ import annotations
+
+from tests.support.approval_values import NOW, proposed, review
+
+from callgate.evaluator.questioning import request
+from callgate.events.approvals import ApproverGroup
+from callgate.policy.document import BUILT_IN, parse
+
+POLICY = """
+version = 1
+[groups]
+finance = ["ann", "bob"]
+oncall = ["lee"]
+[[rules]]
+name = "large"
+match.value = {at_least = 100}
+one_from_each = ["finance", "oncall"]
+approvers = ["max"]
+requester_may_answer = true
+answers = ["approve", "reject", "abstain"]
+deadline_seconds = 5
+"""
+
+
+def test_the_terms_of_the_rule_go_into_the_question() -> None:
+    """Quorum, people, groups, answers, deadline, and which rule of which version they come from."""
+    policy = parse(POLICY, source="p")
+    asked = request(proposed(value=100.0), review(), policy, 4, now=NOW, deadline_seconds=60)
+    assert (asked.quorum, asked.eligible) == (2, ("max", "ann", "bob", "lee"))
+    assert asked.one_from_each == (
+        ApproverGroup(name="finance", members=("ann", "bob")),
+        ApproverGroup(name="oncall", members=("lee",)),
+    )
+    assert asked.requester_may_answer
+    assert asked.answers == ("approve", "reject", "abstain")
+    assert (asked.requested_at, asked.deadline) == (NOW, NOW + 5)
+    assert (asked.policy_rule, asked.policy_digest) == ("large", policy.digest())
+
+
+def test_without_a_rule_the_settings_deadline_counts() -> None:
+    """The built-in policy asks one person, for as long as the settings say, and is named all the same."""
+    asked = request(proposed(), review(), BUILT_IN, 4, now=NOW, deadline_seconds=60)
+    assert (asked.quorum, asked.eligible, asked.deadline, asked.policy_rule) == (1, (), NOW + 60, None)
+    assert asked.policy_digest == BUILT_IN.digest()
