@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import shutil
+import ssl
+import subprocess
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bighub import AsyncBighubClient
-from bighub.exceptions import BighubAPIError, BighubError, BighubRateLimitError, BighubTimeoutError
+from bighub.exceptions import (
+    BighubAPIError,
+    BighubError,
+    BighubNetworkError,
+    BighubRateLimitError,
+    BighubTimeoutError,
+)
 from tests.support.bighub_transports import SECRET, answer, evaluate, failed, raw_server, says, sdk
 
 from callgate.bighub.transport import AiohttpTransport, AnswerTooLargeError
@@ -175,3 +185,26 @@ async def test_an_exception_is_caught_as_the_sdks_own() -> None:
             await evaluate(client)
     assert (caught.value.status_code, caught.value.code, caught.value.request_id) == (503, "broken", "req_9")
     assert caught.value.detail == {"code": "broken", "message": "no"}
+
+
+async def test_a_server_must_prove_who_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over TLS an unknown certificate is a network error before the key is sent; SSL_CERT_FILE makes it known."""
+    if (openssl := shutil.which("openssl")) is None:
+        pytest.skip("a certificate needs openssl")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    request = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    request += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, request, check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    async with raw_server(says(answer(body=b'{"a":1}')), tls=context) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        async with sdk("aiohttp", url) as client:
+            with pytest.raises(BighubNetworkError) as caught:
+                await evaluate(client)
+        assert str(caught.value.__cause__) == "ClientConnectorCertificateError"
+        assert server.received == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        async with sdk("aiohttp", url) as client:
+            assert [await evaluate(client) for _ in range(2)] == [{"a": 1}] * 2
+        assert server.connections == 1

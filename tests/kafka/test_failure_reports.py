@@ -19,7 +19,7 @@ from tests.support.copying_worker import SETTINGS, Copying, Working, copied, out
 from tests.support.log_engines import SESSION_SECONDS, Engine
 
 from callgate.events.topics import DEADLETTERS, OBSERVED
-from callgate.log.kafka import reading
+from callgate.log.kafka import membership, reading
 from callgate.log.kafka.reading import Reader
 from callgate.log.port import Log
 from callgate.settings import WorkerSettings
@@ -80,29 +80,35 @@ async def test_report_2_a_consumer_that_stopped_silently_is_replaced(
     working = Working(log, Copying())
     await log.publish([outgoing(f"a{number}", number) for number in range(log.partitions)])
     await until(lambda: all_copied(log, {f"a{number}" for number in range(log.partitions)}), 30)
-    for each in working.worker.leases:
-        reader = each.lease._claimed.reader  # type: ignore[attr-defined]
-        assert isinstance(reader, Reader)
-        fetching = reader._consumer._fetcher._fetch_task
-        fetching.cancel()
-        await asyncio.wait((fetching,))
+    readers = [each.lease._claimed.reader for each in working.worker.leases]  # type: ignore[attr-defined]
+    assert all(isinstance(reader, Reader) for reader in readers)
+    silent = [reader._consumer for reader in readers]
+    for consumer in silent:
+        # What is asked of the broker already would still bring one more answer.
+        tasks = {consumer._fetcher._fetch_task, *consumer._fetcher._pending_tasks}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
     await log.publish([outgoing(f"b{number}", number) for number in range(log.partitions)])
     await until(lambda: all_copied(log, {f"b{number}" for number in range(log.partitions)}), 30)
     assert set((await copied(log)).values()) == {1}
+    assert all(reader._consumer is not consumer for reader, consumer in zip(readers, silent, strict=True))
     assert lost(working) == 0
     await working.ended()
 
 
-async def test_report_4_a_full_queue_does_not_hold_up_a_revoke(engine: Engine) -> None:
-    """With every window full and no handler that ends, leases pass on within the drain's time, and nothing is lost."""
+async def test_report_4_a_full_queue_does_not_hold_up_a_revoke(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every window full and no handler that ends, leases pass on within the time for it, and nothing is lost."""
+    monkeypatch.setattr(membership, "CLOSING_SECONDS", 1.0)
+    closing = SESSION_SECONDS + membership.PATIENCE_SECONDS
     log, other = await engine.open(), await engine.open()
     stuck = asyncio.Event()
 
     async def wait(_: str) -> None:
         await stuck.wait()
 
-    drain = 1.0
-    settings = WorkerSettings(concurrency=4, window=2, drain_seconds=drain, brake_run=1000)
+    window = 2
+    settings = WorkerSettings(concurrency=window * log.partitions, window=window, brake_run=1000)
     names = {f"{number:03}" for number in range(60)}
     await log.publish([outgoing(name, number % log.partitions) for number, name in enumerate(sorted(names))])
     first = Working(log, Copying(wait), settings)
@@ -116,8 +122,8 @@ async def test_report_4_a_full_queue_does_not_hold_up_a_revoke(engine: Engine) -
     async def passed_on() -> bool:
         return len(second.leases) == log.partitions // 2
 
-    # Two rounds of the group, and the drain.
-    await until(passed_on, drain + 4 * SESSION_SECONDS)
+    # Two rounds of the group come on top.
+    await until(passed_on, closing + 4 * SESSION_SECONDS)
     stuck.set()
     await until(lambda: all_copied(log, names), 40)
     assert set((await copied(log)).values()) == {1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -73,7 +74,9 @@ class RawServer:
 
 
 @asynccontextmanager
-async def raw_server(play: Callable[[asyncio.StreamWriter], Awaitable[bool]]) -> AsyncIterator[RawServer]:
+async def raw_server(
+    play: Callable[[asyncio.StreamWriter], Awaitable[bool]], *, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[RawServer]:
     """A server whose `play` says True when the connection is to be kept."""
     server = RawServer(play)
     tasks: set[asyncio.Task[None]] = set()
@@ -83,8 +86,9 @@ async def raw_server(play: Callable[[asyncio.StreamWriter], Awaitable[bool]]) ->
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    listening = await asyncio.start_server(accepted, "127.0.0.1", 0)
-    server.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+    listening = await asyncio.start_server(accepted, "127.0.0.1", 0, ssl=tls)
+    scheme = "https" if tls else "http"
+    server.url = f"{scheme}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     try:
         yield server
     finally:
