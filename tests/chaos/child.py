@@ -10,8 +10,10 @@ import functools
 import itertools
 import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +61,39 @@ def main() -> None:
 
 def _set(point: str, nth: int) -> None:
     passed = itertools.count(1)
+    engine = "kafka" if os.environ["CALLGATE_LOG"].startswith("kafka:") else "sqlite"
+    quiet = _between_transactions() if engine == "sqlite" else threading.RLock()
 
     def spring() -> None:
         if next(passed) == nth:
             home = Path(os.environ["CHAOS_HOME"])
             append(traps_file(home), {"point": point, "pid": os.getpid(), "at": time.time()})
-            os.kill(os.getpid(), signal.SIGSTOP)
+            with quiet:
+                # To this very thread: one sent to the process lets it run on until some thread has taken it.
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
-    engine = "kafka" if os.environ["CALLGATE_LOG"].startswith("kafka:") else "sqlite"
     for module, owner, name in POINTS[point]:
         if f".log.{engine}." not in module and ".log." in module:
             continue
         found = __import__(module, fromlist=[owner])
         kind = getattr(found, owner)
         setattr(kind, name, _trapped(getattr(kind, name), spring))
+
+
+def _between_transactions() -> threading.RLock:
+    """A lock under which no transaction is open: stopped within one, a process would keep all others from the file."""
+    from callgate.log.sqlite.connection import Connection  # noqa: PLC0415 - only where it is the engine
+
+    lock = threading.RLock()
+    transaction = Connection.transaction
+
+    @contextmanager
+    def alone(*given: Any, **named: Any) -> Iterator[Any]:
+        with lock, transaction(*given, **named) as found:
+            yield found
+
+    Connection.transaction = alone  # type: ignore[method-assign] # a seam of the test's own
+    return lock
 
 
 def _trapped(method: Callable[..., Any], spring: Callable[[], None]) -> Callable[..., Any]:
