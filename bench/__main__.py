@@ -13,16 +13,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import orjson
-from broker.local import Node, free_ports, kill
 
 from bench.report import ratios, table, verdicts
+from bench.servers import Server, broker, stub
 from bench.worlds import fresh_prefix
 
 HERE = Path(__file__).resolve().parent
@@ -35,14 +35,14 @@ _SECONDS = 600.0
 class Bench:
     """Runs subjects, each in a process of its own."""
 
-    def __init__(self, kafka: str | None, folder: Path, scale: float) -> None:
-        """`kafka`: host and port of the broker; None leaves Kafka out. `scale`: of the counts, 1 for a full run."""
+    def __init__(self, kafka: Server | None, folder: Path, scale: float) -> None:
+        """`kafka`: the broker; None leaves Kafka out. `scale`: of the counts, 1 for a full run."""
         self.kafka = kafka
         self.folder = folder
         self.scale = scale
         self.stack = ExitStack()
         self._files = 0
-        self._stubs: dict[str, str] = {}
+        self._stubs: dict[str, Server] = {}
 
     def counted(self, full: int) -> int:
         """How many, at this scale."""
@@ -51,13 +51,16 @@ class Bench:
     def child(self, subject: str, **arguments: Any) -> dict[str, float]:
         """One measurement."""
         command = [sys.executable, "-m", "bench.child", subject, orjson.dumps(arguments).decode()]
-        return _said(subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, cwd=HERE.parent))  # noqa: S603
+        beside = {"broker": [self.kafka] if self.kafka else [], "stub": list(self._stubs.values())}
+        before = {name: sum(each.cpu() for each in servers) for name, servers in beside.items()}
+        said = _said(subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False, cwd=HERE.parent))  # noqa: S603
+        return said | {f"{name}_cpu": sum(each.cpu() for each in beside[name]) - before[name] for name in beside}
 
     def stub(self, name: str) -> str:
         """A BIGHUB that takes as long to answer as its name says; ends with the run."""
         if name not in self._stubs:
-            self._stubs[name] = self.stack.enter_context(_stub(DELAYS[name][0]))
-        return self._stubs[name]
+            self._stubs[name] = self.stack.enter_context(stub(DELAYS[name][0]))
+        return self._stubs[name].address
 
     def evaluate(self, engine: str, count: int, url: str, concurrency: int) -> dict[str, float]:
         """An evaluator on proposals that lie there."""
@@ -70,37 +73,24 @@ class Bench:
         assert self.kafka is not None
         log = self.log("kafka")
         self.child("fill", count=count, **log)
-        return self.child(subject, bootstrap=self.kafka, prefix=log["prefix"], count=count, **more)
+        return self.child(subject, bootstrap=self.kafka.address, prefix=log["prefix"], count=count, **more)
 
-    def pipeline(self, engine: str, count: int, concurrency: int) -> dict[str, float]:
-        """All services, so many turns at once."""
-        url = self.stub("0 ms")
-        return self.child("pipeline", count=count, url=url, concurrency=concurrency, delay=0.0, **self.log(engine))
+    def pipeline(self, engine: str, count: int, concurrency: int, name: str) -> dict[str, float]:
+        """All services, so many turns at once, decisions as slow as `name` says."""
+        url, delay = self.stub(name), DELAYS[name][0]
+        return self.child("pipeline", count=count, url=url, concurrency=concurrency, delay=delay, **self.log(engine))
 
-    def resume(self, engine: str) -> dict[str, float]:
-        """From SIGKILL to the next decisions."""
-        return self.child("resume", url=self.stub("0 ms"), **self.log(engine))
+    def resume(self, engine: str, service: str) -> dict[str, float]:
+        """From SIGKILL to what is done next."""
+        return self.child("resume", url=self.stub("50 ms"), service=service, **self.log(engine))
 
     def log(self, engine: str) -> dict[str, str]:
         """A fresh log of an engine."""
         if engine == "kafka":
-            return {"address": f"kafka://{self.kafka}", "prefix": fresh_prefix()}
+            assert self.kafka is not None
+            return {"address": f"kafka://{self.kafka.address}", "prefix": fresh_prefix()}
         self._files += 1
         return {"address": f"sqlite:///{self.folder}/bench{self._files}.db", "prefix": ""}
-
-
-@contextmanager
-def _stub(delay: float) -> Iterator[str]:
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        [sys.executable, "-m", "bench.stub", str(delay)], stdout=subprocess.PIPE, text=True, cwd=HERE.parent
-    )
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 def _said(done: subprocess.CompletedProcess[bytes]) -> dict[str, float]:
@@ -126,8 +116,8 @@ def subjects(bench: Bench) -> Iterator[Subject]:
     """Everything that is measured, by name."""
     engines = ["sqlite", *(["kafka"] if bench.kafka else [])]
     if bench.kafka:
-        yield "copy loop", partial(bench.loop, "copy", bench.counted(8000))
-        yield "copy loop, exactly once", partial(bench.loop, "copy_exactly_once", bench.counted(8000))
+        yield "copy loop", partial(bench.loop, "copy", bench.counted(20_000))
+        yield "copy loop, exactly once", partial(bench.loop, "copy_exactly_once", bench.counted(20_000))
     for engine in engines:
         yield f"stage {engine}", partial(bench.evaluate, engine, bench.counted(8000), "", IN_FLIGHT)
     for name in DELAYS:
@@ -137,9 +127,11 @@ def subjects(bench: Bench) -> Iterator[Subject]:
         subject = f"evaluator {engine} 250 ms, {MANY} in flight"
         yield subject, partial(bench.evaluate, engine, bench.counted(12_000), url, MANY)
     for engine in engines:
-        yield f"pipeline {engine} 0 ms", partial(bench.pipeline, engine, bench.counted(1200), IN_FLIGHT)
-        yield f"light {engine}", partial(bench.pipeline, engine, bench.counted(60), 1)
-        yield f"resume {engine}", partial(bench.resume, engine)
+        for name, (_, _, few) in DELAYS.items():
+            yield f"pipeline {engine} {name}", partial(bench.pipeline, engine, bench.counted(1200), IN_FLIGHT, name)
+            yield f"light {engine} {name}", partial(bench.pipeline, engine, bench.counted(few // 2), 1, name)
+        for service in ("evaluator", "executor"):
+            yield f"resume {service} {engine}", partial(bench.resume, engine, service)
 
 
 def _at_delay(bench: Bench, name: str, engines: list[str]) -> Iterator[Subject]:
@@ -179,33 +171,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of the counts; 0.02 is a smoke run")
-    parser.add_argument("--only", default="", help="only subjects whose name has this in it")
+    parser.add_argument("--only", default="", help="only subjects whose name begins with this")
     parser.add_argument("--engine", choices=["both", "sqlite"], default="both")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="callgate-bench-") as name, ExitStack() as stack:
-        kafka = stack.enter_context(_broker(Path(name))) if options.engine == "both" else None
+        kafka = stack.enter_context(broker(Path(name))) if options.engine == "both" else None
         bench = Bench(kafka, Path(name), options.scale)
         stack.enter_context(bench.stack)
         results: dict[str, list[Mapping[str, float]]] = {}
-        chosen = [(name, run) for name, run in subjects(bench) if options.only in name]
+        chosen = [(name, run) for name, run in subjects(bench) if name.startswith(options.only)]
         for number in range(options.repeats):
             for subject, run in chosen:
                 print(f"{number + 1}/{options.repeats} {subject}", file=sys.stderr, flush=True)  # noqa: T201 - progress
                 results.setdefault(subject, []).append(run())
     _write(options.out, results, " ".join(["python -m bench", *sys.argv[1:]]))
-
-
-@contextmanager
-def _broker(folder: Path) -> Iterator[str]:
-    port, controller_port = free_ports(2)
-    node = Node(folder / "broker", 1, port, controller_port)
-    process = node.start(tied=True)
-    try:
-        yield node.address
-    finally:
-        kill(process.pid)
-        process.wait()
 
 
 def _write(folder: Path, results: Mapping[str, list[Mapping[str, float]]], command: str) -> None:

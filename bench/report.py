@@ -30,12 +30,14 @@ class Target:
 TARGETS = {
     "stage_kafka_over_copy": Target("stage without HTTP over the raw copy loop, CPU a record, Kafka", at_most=2),
     "evaluator_over_client": Target("one evaluator over the bare client, decisions/s, 64 in flight", at_least=0.8),
-    "client_over_sdk": Target("our transport over the SDK's own, decisions/s, 64 in flight", at_least=8),
+    "evaluator_over_sdk": Target("one evaluator over the SDK's own transport, decisions/s, 64 in flight", at_least=8),
     "evaluator_over_sequential": Target("one evaluator over the sequential loop, decisions/s, 250 ms", at_least=500),
     "latency_kafka_ms": Target("added latency at light load, p50 ms, Kafka", at_most=60),
     "latency_sqlite_ms": Target("added latency at light load, p50 ms, SQLite", at_most=15),
-    "resume_kafka_s": Target("to go on after SIGKILL, s, Kafka (session 6 s)", at_most=9),
-    "resume_sqlite_s": Target("to go on after SIGKILL, s, SQLite", at_most=5),
+    "resume_evaluator_kafka_s": Target("evaluator goes on after SIGKILL, s, Kafka (session 6 s)", at_most=9),
+    "resume_executor_kafka_s": Target("executor with open claims goes on, s, Kafka (session 6 s)", at_most=9),
+    "resume_evaluator_sqlite_s": Target("evaluator goes on after SIGKILL, s, SQLite (session 3 s)", at_most=6),
+    "resume_executor_sqlite_s": Target("executor with open claims goes on, s, SQLite (session 3 s)", at_most=6),
 }
 
 
@@ -49,9 +51,9 @@ def rate(runs: Runs) -> float:
     return statistics.median(run["count"] / run["wall"] for run in runs)
 
 
-def cpu_us(runs: Runs) -> float:
-    """The median of CPU microseconds for each."""
-    return statistics.median(run["cpu"] / run["count"] * 1e6 for run in runs)
+def cpu_us(runs: Runs, key: str = "cpu") -> float:
+    """The median of CPU microseconds for each: the same number as milliseconds for a thousand."""
+    return statistics.median(run[key] / run["count"] * 1e6 for run in runs)
 
 
 def spread(runs: Runs) -> float:
@@ -70,31 +72,38 @@ def ratios(results: Mapping[str, Runs]) -> dict[str, float]:
 
     over("stage_kafka_over_copy", "stage kafka", "copy loop", cpu_us)
     over("evaluator_over_client", "evaluator kafka 0 ms", "client 0 ms", rate)
-    over("client_over_sdk", "client 0 ms", "sdk 0 ms", rate)
+    over("evaluator_over_sdk", "evaluator kafka 0 ms", "sdk 0 ms", rate)
     over("evaluator_over_sequential", "evaluator kafka 250 ms, 2048 in flight", "sequential 250 ms", rate)
     for engine in ("kafka", "sqlite"):
-        if f"light {engine}" in results:
-            found[f"latency_{engine}_ms"] = median(results[f"light {engine}"], "p50_ms")
-        if f"resume {engine}" in results:
-            found[f"resume_{engine}_s"] = median(results[f"resume {engine}"], "wall")
+        if (light := f"light {engine} 0 ms") in results:
+            found[f"latency_{engine}_ms"] = median(results[light], "p50_ms")
+        for service in ("evaluator", "executor"):
+            if (resume := f"resume {service} {engine}") in results:
+                found[f"resume_{service}_{engine}_s"] = median(results[resume], "wall")
     return found
 
 
 def table(results: Mapping[str, Runs]) -> str:
     """Everything that was measured, as Markdown."""
     lines = [
-        "| what | a second | CPU ms per 1,000 | peak MB | p50 / p95 / p99 ms | repeats | spread |",
-        "|---|---:|---:|---:|---|---:|---:|",
+        "| what | a second | CPU ms per 1,000 | broker's | stub's | peak MB | p50 / p95 / p99 ms | repeats | spread |",
+        "|---|---:|---:|---:|---:|---:|---|---:|---:|",
     ]
     for name, runs in results.items():
         latency = ""
         if "p50_ms" in runs[0]:
             latency = " / ".join(f"{median(runs, key):.0f}" for key in ("p50_ms", "p95_ms", "p99_ms"))
-        cpu = f"{cpu_us(runs):.0f}" if median(runs, "cpu") else "-"
+        cpu, broker, stub = (_cpu(runs, key) for key in ("cpu", "broker_cpu", "stub_cpu"))
         peak = f"{median(runs, 'peak_mb'):.0f}" if runs[0].get("peak_mb") else "-"
         each = f"{rate(runs):,.0f}" if not name.startswith("resume") else f"after {median(runs, 'wall'):.1f} s"
-        lines.append(f"| {name} | {each} | {cpu} | {peak} | {latency} | {len(runs)} | {spread(runs):.0%} |")
+        lines.append(
+            f"| {name} | {each} | {cpu} | {broker} | {stub} | {peak} | {latency} | {len(runs)} | {spread(runs):.0%} |"
+        )
     return "\n".join(lines)
+
+
+def _cpu(runs: Runs, key: str) -> str:
+    return f"{cpu_us(runs, key):.0f}" if median(runs, "cpu") and key in runs[0] and median(runs, key) else "-"
 
 
 def verdicts(found: Mapping[str, float]) -> str:

@@ -35,6 +35,9 @@ PARTITIONS = 4
 SESSIONS = 200
 """So that lanes are no bottleneck: the calls of a session keep their order."""
 
+SESSION_SECONDS = 6.0
+"""Of members on Kafka: the least that brokers allow by default, so that a repeat of resuming does not take long."""
+
 _CHUNK = 500
 
 
@@ -64,7 +67,7 @@ def _cpu() -> float:
 @asynccontextmanager
 async def world(log_address: str, prefix: str) -> AsyncIterator[Log]:
     """A log that is open, and laid out if it has to be."""
-    kafka, topic = KafkaSettings(session_seconds=6), TopicSettings(prefix=prefix, partitions=PARTITIONS)
+    kafka, topic = KafkaSettings(session_seconds=SESSION_SECONDS), TopicSettings(prefix=prefix, partitions=PARTITIONS)
     if log_address.startswith("kafka://"):
         options = client_options(bootstrap_of(log_address), kafka)
         await apply(options, Names(prefix), desired(topic, GROUPS), dry_run=False)
