@@ -131,7 +131,8 @@ class Node:
 
     def _format(self, classpath: str, settings: Path) -> None:
         cluster = self.cluster or new_cluster()
-        command = [java(), *_JVM, "-cp", classpath, "kafka.tools.StorageTool", "format", "-t", cluster]
+        # With its value in one word: one id in 64 begins with a hyphen, which would be read as an option.
+        command = [java(), *_JVM, "-cp", classpath, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}"]
         done = subprocess.run(  # noqa: S603 - our own command
             [*command, "-c", str(settings)], capture_output=True, text=True, timeout=START_SECONDS, check=False
         )
