@@ -180,15 +180,18 @@ def main() -> None:
         bench = Bench(kafka, Path(name), options.scale)
         stack.enter_context(bench.stack)
         results: dict[str, list[Mapping[str, float]]] = {}
+        text = ""
         chosen = [(name, run) for name, run in subjects(bench) if name.startswith(options.only)]
         for number in range(options.repeats):
             for subject, run in chosen:
                 print(f"{number + 1}/{options.repeats} {subject}", file=sys.stderr, flush=True)  # noqa: T201 - progress
                 results.setdefault(subject, []).append(run())
-    _write(options.out, results, " ".join(["python -m bench", *sys.argv[1:]]))
+            # After each round: a run that breaks off late has still measured something.
+            text = _write(options.out, results, " ".join(["python -m bench", *sys.argv[1:]]))
+    print(text)  # noqa: T201 - this is what was asked for
 
 
-def _write(folder: Path, results: Mapping[str, list[Mapping[str, float]]], command: str) -> None:
+def _write(folder: Path, results: Mapping[str, list[Mapping[str, float]]], command: str) -> str:
     found = ratios(results)
     where = machine()
     folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +201,7 @@ def _write(folder: Path, results: Mapping[str, list[Mapping[str, float]]], comma
     words = ", ".join(f"{key} {value}" for key, value in where.items())
     text = f"# Measured {day}\n\n`{command}` on: {words}.\n\n{verdicts(found)}\n\n{table(results)}\n"
     (folder / "latest.md").write_text(text)
-    print(text)  # noqa: T201 - this is what was asked for
+    return text
 
 
 if __name__ == "__main__":
