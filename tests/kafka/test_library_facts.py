@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import UnknownError, for_code
+from aiokafka.errors import IllegalOperation, UnknownError, for_code
 from aiokafka.structs import OffsetAndMetadata
 from tests.support.log_engines import (
     ALSO_IN,
@@ -186,6 +186,20 @@ async def test_f10_an_error_that_the_library_does_not_know_ends_the_lease(kafka:
         raise UnknownError
 
     transactions._producer.send_batch = unknown
+    with pytest.raises(LeaseLost):
+        await transactions.commit([Write("any", 0, b"k", b"v", (), 0)])
+    await transactions.abandon()
+
+
+async def test_a_producer_that_fails_between_two_sends_ends_its_lease(kafka: str) -> None:
+    """What the library raises when its sender has died is none of its own errors, and ends the lease all the same."""
+    transactions = Transactions(client_options(kafka, KafkaSettings()), KafkaSettings(), "between")
+    await transactions.start()
+
+    async def dead(*_: object, **__: object) -> None:
+        raise IllegalOperation
+
+    transactions._producer.send_batch = dead
     with pytest.raises(LeaseLost):
         await transactions.commit([Write("any", 0, b"k", b"v", (), 0)])
     await transactions.abandon()
