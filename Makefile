@@ -50,7 +50,7 @@ lock: setup ## Pin the dependencies anew, with hashes
 		--no-emit-trusted-host --no-emit-find-links --no-header --build-deps-for wheel --only-build-deps \
 		--constraint requirements-dev.lock --output-file requirements-build.lock pyproject.toml
 
-bench: setup ## Run the benchmarks (about ten minutes), on a broker of their own
+bench: setup ## Run the benchmarks (about twenty minutes), on a broker of their own
 	@$(BIN)/python -m bench
 
 RUNS ?= 20
