@@ -10,6 +10,7 @@ tables and trackers are to be dropped, and the truth is read again at the next c
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -74,6 +75,11 @@ class Progress:
     """The lowest offset that is not known to be done."""
     done: tuple[tuple[int, int], ...] = ()
     """What is done beyond it: runs `[start, end)`, ascending, disjoint, all above `next_offset`."""
+
+    def covers(self, offset: int) -> bool:
+        """Whether the record at an offset is done."""
+        place = bisect_right(self.done, (offset, float("inf"))) - 1
+        return offset < self.next_offset or (place >= 0 and offset < self.done[place][1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,7 @@ class Consumption:
     def done(self, group: str, record: Record) -> bool:
         """Whether the group is done with a record."""
         at = self.progress.get((group, record.topic, record.partition))
-        if at is None:
-            return False
-        return record.offset < at.next_offset or any(start <= record.offset < end for start, end in at.done)
+        return at is not None and at.covers(record.offset)
 
     def holds(self, group: str, action_id: str) -> bool:
         """Whether the group has an action in its keeping."""

@@ -7,7 +7,6 @@ rightful holder, and commit from tables that are out of date.
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -157,7 +156,7 @@ class KafkaLease:
             left = until - self._clock.monotonic()
             records = await self._claimed.reader.read(places, limit, max(0.0, min(left, READ_SECONDS)))
             self._check()
-            fresh = [record for record in records if not self._is_done(record)]
+            fresh = [record for record in records if not self._claimed.progress[record.topic].covers(record.offset)]
             for record in records:
                 self._given[record.topic] = record.offset + 1
             if fresh or left <= READ_SECONDS or self._closing is not None:
@@ -226,8 +225,3 @@ class KafkaLease:
         if self.overdue:
             self.end()
             raise LeaseLost(f"lease {self.number} of {self._claimed.group} was not given back in time")
-
-    def _is_done(self, record: Record) -> bool:
-        done = self._claimed.progress[record.topic].done
-        place = bisect_right(done, (record.offset, float("inf"))) - 1
-        return place >= 0 and record.offset < done[place][1]

@@ -58,7 +58,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         self._consumer: Any = None
         self._heartbeats = Heartbeats(log.clock, log.kafka.session_seconds)
         self._assigned: frozenset[int] = frozenset()
-        self._before: dict[int, tuple[str, float]] = {}
+        self._before: dict[int, float] = {}
+        """Until when the living holder of a lease is waited for."""
         self._told: Share = Share({})
         self._held: dict[int, KafkaLease] = {}
         self._claiming: dict[int, asyncio.Task[None]] = {}
@@ -133,7 +134,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         # A lease that lacks one of its topics is not claimed.
         self._assigned = frozenset(set.intersection(*numbers)) if numbers else frozenset()
         patient = self._log.clock.monotonic() + self._closing_seconds + PATIENCE_SECONDS
-        self._before = {number: (member, patient) for number, member in self._told.before.items() if member}
+        self._before = {number: patient for number, member in self._told.before.items() if member}
         self._stirred.set()
 
     def _subscribed(self) -> list[str]:
@@ -261,8 +262,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         return number in self._assigned and await self._heartbeats.confirmed() and number in self._assigned
 
     def _busy(self, number: int) -> bool:
-        _, patient = self._before.get(number, ("", 0.0))
-        return self._log.clock.monotonic() < patient
+        return self._log.clock.monotonic() < self._before.get(number, 0.0)
 
     def _retry(self, number: int, failure: Exception | None) -> None:
         times = self._failures.get(number, (0, 0.0))[0] + 1

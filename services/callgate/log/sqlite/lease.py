@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -136,18 +135,13 @@ class SqliteLease:
             # One page with something in it: the rest is for the next fetch, which bounds what one of them holds.
             while start < end and not fresh and len(found) < limit:
                 page = await self._log.read(topic, self.number, start, end, limit - len(found))
-                fresh = [record for record in page.records if not self._done(record)]
+                fresh = [record for record in page.records if not self._claimed.progress[topic].covers(record.offset)]
                 start = at[topic] = page.after
             found.extend(fresh)
         # Only now, in one step: a caller that gave up meanwhile has not been given anything.
         self._check()
         self._at.update(at)
         return found
-
-    def _done(self, record: Record) -> bool:
-        done = self._claimed.progress[record.topic].done
-        place = bisect_right(done, (record.offset, float("inf"))) - 1
-        return place >= 0 and record.offset < done[place][1]
 
     async def _wait(self, grown: asyncio.Event, seconds: float) -> None:
         waits = [
