@@ -35,7 +35,7 @@ from callgate.clock import SystemClock
 from callgate.log.kafka.connection import client_options
 from callgate.log.kafka.membership import KafkaGroup
 from callgate.log.kafka.transactions import Transactions, Write
-from callgate.log.port import CommitUnknown, Lease, LeaseLost, Progress, Unit
+from callgate.log.port import CommitUnknown, Lease, LeaseLost, LogUnavailable, Progress, Unit
 from callgate.settings import KafkaSettings
 
 TOPICS = (IN, ALSO_IN)
@@ -93,17 +93,22 @@ async def test_f3_only_plain_commits_are_fenced_and_nothing_depends_on_them(engi
     assert await table(log) == {(0, "k"): b"v"}
 
 
-async def test_f4_a_failed_send_fails_the_unit(engine: Engine) -> None:
-    """F4: the library would commit although a send failed; a unit of which one record is refused is not there."""
-    log = await engine.open()
-    group = await log.join(GROUP, TOPICS)
-    lease = next(each for each in await all_leases(group, 4) if each.number == 0)
+async def take_little(engine: Engine) -> None:
+    """Let the brokers refuse larger records on one topic."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap(engine))
     await admin.start()
     small = ConfigResource(ConfigResourceType.TOPIC, f"{engine.prefix}{OUT}", {"max.message.bytes": "1000"})
     await admin.alter_configs([small])
     await admin.close()
     await asyncio.sleep(0.5)
+
+
+async def test_f4_a_failed_send_fails_the_unit(engine: Engine) -> None:
+    """F4: the library would commit although a send failed; a unit of which one record is refused is not there."""
+    log = await engine.open()
+    group = await log.join(GROUP, TOPICS)
+    lease = next(each for each in await all_leases(group, 4) if each.number == 0)
+    await take_little(engine)
     too_large = Unit((sent(b"fine", 0, ALSO_IN), sent(b"x" * 5000, topic=OUT)), {"k": b"v"}, {IN: Progress(1)})
     with pytest.raises(LeaseLost, match="TooLarge"):
         await lease.commit(too_large)
@@ -112,6 +117,17 @@ async def test_f4_a_failed_send_fails_the_unit(engine: Engine) -> None:
     (again,) = await all_leases(group, 1)
     await again.commit(Unit((sent(b"small", topic=OUT),)))
     assert await values(log, OUT) == [b"small"]
+
+
+async def test_f4_what_is_refused_outside_leases_stands_in_the_way_of_nothing(engine: Engine) -> None:
+    """F4: a batch that is refused has used up its number; what is published afterwards is taken, once and in order."""
+    log = await engine.open()
+    await take_little(engine)
+    await publish(log, [b"first"], topic=OUT)
+    with pytest.raises(LogUnavailable, match="refuse"):
+        await publish(log, [b"x" * 5000], topic=OUT)
+    places = [(await publish(log, [value], topic=OUT))[0].offset for value in (b"second", b"third")]
+    assert (await values(log, OUT), places) == ([b"first", b"second", b"third"], [1, 2])
 
 
 async def test_f5_reading_goes_on_through_a_rebalance(engine: Engine) -> None:

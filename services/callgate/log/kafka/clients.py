@@ -137,6 +137,11 @@ async def stop(client: Any) -> None:
         await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
 
 
+def stop_behind(client: Any) -> None:
+    """Stop a client beside whatever goes on: what others have given it to send is still sent."""
+    _leave_behind(stop(client))
+
+
 async def abandon(client: Any) -> None:
     """Cut off a client: what it has not sent is not sent any more, and nothing is waited for."""
     sending = getattr(client, "_sender", None)

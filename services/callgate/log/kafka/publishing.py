@@ -94,14 +94,20 @@ class Publisher:
                 sent = True
                 return int((await future).offset)
         except _REFUSED as error:
+            # It has counted on past the batch: whatever it sent next to that partition would be out of order.
+            self._replace(producer)
+            clients.stop_behind(producer)
             raise LogUnavailable(f"the brokers refuse what is published to {topic} ({type(error).__name__})") from error
         except (KafkaError, TimeoutError) as error:
             # It would go on trying, and what it has lost count of would stand in the way of all that follows.
-            if self._producer is producer:
-                self._producer = None
+            self._replace(producer)
             await clients.abandon(producer)
             reason = f"the brokers did not acknowledge what was published to {topic} ({type(error).__name__})"
             raise (CommitUnknown(reason) if sent else LogUnavailable(reason)) from error
+
+    def _replace(self, producer: Any) -> None:
+        if self._producer is producer:
+            self._producer = None
 
     async def _together(self, writes: Sequence[Write]) -> list[int]:
         async with self._one_by_one:
