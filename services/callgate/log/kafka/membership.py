@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         self._consumer: Any = None
         self._heartbeats = Heartbeats(log.clock, log.kafka.session_seconds)
         self._assigned: frozenset[int] = frozenset()
+        self._telling: asyncio.Task[None] | None = None
         self._before: dict[int, float] = {}
         """Until when the living holder of a lease is waited for."""
         self._told: Share = Share({})
@@ -212,6 +213,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         for lease in list(self._held.values()):
             lease.end()
         await clients.stop(self._consumer)
+        if self._telling is not None:
+            self._telling.cancel()
         await self._join()
 
     async def _claim(self, number: int) -> None:
@@ -288,11 +291,17 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         for number, lease in self._held.items():
             if number in self._assigned and not lease.over:
                 offsets |= lease.consumed()
+        busy = self._telling is not None and not self._telling.done()
+        if busy or not offsets or not await self._heartbeats.confirmed():
+            return
+        # Never cut off: the library would let go of what it has begun, and nobody would hear how that ended.
+        self._telling = asyncio.create_task(self._tell(offsets))
+        await asyncio.wait((self._telling,), timeout=clients.REQUEST_SECONDS)
+
+    async def _tell(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Best effort: lag tools may be a little behind, and nothing of ours depends on it.
-        with suppress(KafkaError, TimeoutError, ValueError):
-            if offsets and await self._heartbeats.confirmed():
-                async with asyncio.timeout(clients.REQUEST_SECONDS):
-                    await self._consumer.commit(offsets)
+        with suppress(KafkaError, ValueError):
+            await self._consumer.commit(offsets)
 
     async def _leave(self) -> None:
         if self._keeping is not None:
