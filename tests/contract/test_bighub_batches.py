@@ -73,7 +73,10 @@ async def test_a_batch_that_cannot_be_taken_is_asked_one_by_one(status: int) -> 
 async def test_an_answer_that_is_not_one_decision_each_decides_nothing(body: object) -> None:
     """Too few, too many or no decisions at all must be a temporary failure for every action of the batch."""
     answer = orjson.dumps(body)
-    async with answering(lambda _: web.Response(body=answer)) as url, client(url) as bighub:
+    async with (
+        answering(lambda _: web.Response(body=answer, content_type="application/json")) as url,
+        client(url) as bighub,
+    ):
         batches = Batches(bighub, 100)
         ends = await asyncio.gather(batches.evaluate(ASK), batches.evaluate(ASK), return_exceptions=True)
     assert [type(each) for each in ends] == [TemporaryFailure, TemporaryFailure]
