@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from pathlib import Path
+
+from tests.support.log_engines import clear
 
 from callgate.cli.checker.facts import gather
 from callgate.cli.demo import script
 from callgate.cli.demo.command import run_demo
+from callgate.cli.opening import Place, open_as_it_is, place_of
 from callgate.clock import SystemClock
-from callgate.log.address import open_log
+from callgate.settings import KafkaSettings, TopicSettings
 
 ENDS = {
     "support-1": ["executed"],
@@ -39,11 +43,11 @@ ENDS = {
 """How the calls of each session end."""
 
 
-async def test_every_turn_of_the_demo_ends_as_it_says(tmp_path: Path) -> None:
-    """The demo must end each call as its script promises, in any order of the services, with nothing left over."""
-    report = await run_demo(tmp_path / "report.json")
+async def played(place: Place, folder: Path) -> dict[str, list[str]]:
+    """Play the demo on a fresh log; how the calls of each session have ended."""
+    report = await run_demo(folder / "report.json", place)
     assert (report.violations, report.unfinished) == ((), 0)
-    log = await open_log(f"sqlite:///{report.paths['log']}", clock=SystemClock())
+    log = await open_as_it_is(place, SystemClock())
     facts = await gather(log, Path(report.paths["witness"]))
     await log.close()
     ends: dict[str, list[str]] = defaultdict(list, {turn.session: [] for turn in script.turns()})
@@ -51,4 +55,19 @@ async def test_every_turn_of_the_demo_ends_as_it_says(tmp_path: Path) -> None:
         session = action.proposed[0].ref.session
         ends[session].extend(event.status for _, event in action.ends)
         ends[session].extend("in_doubt" for _ in action.doubts if not action.ends)
-    assert {session: sorted(statuses) for session, statuses in ends.items()} == ENDS
+    return {session: sorted(statuses) for session, statuses in ends.items()}
+
+
+async def test_every_turn_of_the_demo_ends_as_it_says(tmp_path: Path) -> None:
+    """The demo must end each call as its script promises, in any order of the services, with nothing left over."""
+    assert await played(place_of(f"sqlite:///{tmp_path}/demo.db"), tmp_path) == ENDS
+
+
+async def test_every_turn_of_the_demo_ends_alike_on_kafka(kafka: str, tmp_path: Path) -> None:
+    """The same turns must have the same ends on a real broker, whoever is asked in them."""
+    topic = TopicSettings(prefix=f"t{secrets.token_hex(6)}.", partitions=4, replicas=1)
+    place = Place(f"kafka://{kafka}", KafkaSettings(), topic)
+    try:
+        assert await played(place, tmp_path) == ENDS
+    finally:
+        await clear(place.address, topic.prefix)

@@ -22,6 +22,7 @@ from callgate.cli.demo import people, script
 from callgate.cli.demo.live import Live
 from callgate.cli.demo.tools import demo_toolbox
 from callgate.cli.hosting import SERVICES, hosted
+from callgate.cli.opening import Place, open_own, place_of
 from callgate.cli.play import recorded
 from callgate.cli.play.command import sandbox_settings
 from callgate.cli.play.custody import parked_actions
@@ -32,7 +33,6 @@ from callgate.client.client import Client
 from callgate.clock import Clock, SystemClock
 from callgate.events import ids
 from callgate.events.turns import TurnCompleted, TurnOrigin, TurnRecorded, TurnSubmitted
-from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.settings import ModelSettings, Secret, TelemetrySettings
 from callgate.telemetry import logs
@@ -58,26 +58,30 @@ def demo(report: Path | None) -> None:
     raise SystemExit(3 if found.unfinished else 0)
 
 
-async def run_demo(report: Path | None) -> Report:
-    """Run it; the report is written in every case."""
+async def run_demo(report: Path | None, place: Place | None = None) -> Report:
+    """Run it; the report is written in every case. `place` is a log that nobody has used; without one, a new file."""
     folder = Path(tempfile.mkdtemp(prefix="callgate-demo-"))
     beside = folder / "demo.db"
-    address = f"sqlite:///{beside}"
+    place = place or place_of(f"sqlite:///{beside}")
     report = report or folder / "demo.report.json"
-    paths = {"log": str(beside), "witness": str(recorded.witness_file(beside)), "report": str(report)}
+    paths = {
+        "log": place.address if place.on_kafka else str(beside),
+        "witness": str(recorded.witness_file(beside)),
+        "report": str(report),
+    }
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         from callgate.sandbox.model.script import parse_script
         from callgate.sandbox.policy import parse_policy
         from callgate.sandbox.service import Sandbox
 
-        log = await open_log(address, clock=clock)
+        log = await open_own(place, clock)
         stack.push_async_callback(log.close)
         policy = parse_policy(script.POLICY, "the demo's policy")
         said = parse_script(script.MODEL_SCRIPT, "the demo's model")
         sandbox = await stack.enter_async_context(Sandbox(policy=policy, script=said))
         (folder / "approvals.toml").write_text(script.APPROVALS)
-        settings = sandbox_settings(sandbox.url, address, DEADLINE_SECONDS)
+        settings = sandbox_settings(sandbox.url, place.address, DEADLINE_SECONDS)
         settings = replace(
             settings,
             telemetry=TelemetrySettings(),

@@ -150,7 +150,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         except (KafkaError, TimeoutError, OSError) as error:
             raise LogUnavailable(f"the brokers can't be reached ({type(error).__name__})") from error
         self._consumer.subscribe(topics=self._subscribed(), listener=self)
-        self._heartbeats.watch(self._consumer)
+        self._heartbeats.watch(self._consumer, self._put_out)
 
     def _holding(self) -> Holding:
         # A lease that is closing is on its way to somebody: not to be taken for one that stays.
@@ -207,11 +207,16 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             _logger.warning("the membership has failed, and is begun anew", group=self.name, failure=repr(error))
             await self._begin_anew()
 
-    async def _begin_anew(self) -> None:
+    def _put_out(self) -> None:
+        """The group has gone on without us: whatever we held may be another's by now."""
         self._assigned = frozenset()
-        self._heartbeats.forget()
         for lease in list(self._held.values()):
             lease.end()
+        self._stirred.set()
+
+    async def _begin_anew(self) -> None:
+        self._heartbeats.forget()
+        self._put_out()
         await clients.stop(self._consumer)
         if self._telling is not None:
             self._telling.cancel()
