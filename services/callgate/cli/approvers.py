@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _OURS = 0o600
 
-_keys = click.option("--keys", type=click.Path(path_type=Path), help="The JWKS; default: CALLGATE_APPROVAL_KEYS.")
+# No click.Path: it would take a slash out of an address, which could not be told from a file then.
+_keys = click.option("--keys", help="The JWKS; default: CALLGATE_APPROVAL_KEYS.")
 
 
 @click.group()
@@ -40,7 +41,7 @@ def approvers() -> None:
 def keygen(
     names: tuple[str, ...],
     out: Path,
-    keys: Path | None,
+    keys: str | None,
     issuer: str,
     audience: str | None,
     json_: bool,  # noqa: FBT001 - a flag
@@ -68,7 +69,7 @@ def keygen(
 @approvers.command("list")
 @_keys
 @json_option
-def list_(keys: Path | None, json_: bool) -> None:  # noqa: FBT001 - a flag
+def list_(keys: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
     """Every key that can sign, or could."""
     from callgate.approvers.keys import parse_keys
 
@@ -94,7 +95,7 @@ def list_(keys: Path | None, json_: bool) -> None:  # noqa: FBT001 - a flag
 @_keys
 @click.option("--at", help="Since when it is not to count, like 2026-11-21T12:00:00+00:00; default: now.")
 @json_option
-def revoke(kid: str, keys: Path | None, at: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
+def revoke(kid: str, keys: str | None, at: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
     """Refuse whatever KID signs from now on. What was counted before stays counted."""
     from callgate.approvers.keys import parse_keys, revoked
 
@@ -118,10 +119,10 @@ def _shown(key: ApproverKey) -> dict[str, Any]:
     }
 
 
-def _path(keys: Path | None) -> Path:
+def _path(keys: str | None) -> Path:
     from callgate.approvers.fetching import is_address
 
-    named = str(keys) if keys is not None else os.environ.get("CALLGATE_APPROVAL_KEYS")
+    named = keys if keys is not None else os.environ.get("CALLGATE_APPROVAL_KEYS")
     if not named:
         raise BadInput("--keys", "is missing, and CALLGATE_APPROVAL_KEYS is not set", "Name the approvers' JWKS file")
     if is_address(named):
