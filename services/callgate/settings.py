@@ -142,6 +142,19 @@ class ApprovalSettings:
     changes."""
     trusted: bool = False
     """Whether votes on the entrance are believed unsigned. Whoever can write the topic can then approve."""
+    keys: str = ""
+    """JWKS file, or https address of one, with the approvers' keys. A file is read again when it changes, an address
+    every minute, and at once for a key that is not known."""
+    audience: str = "callgate"
+    """This installation's name in signatures. Give each its own, or a vote for one could be cast in another as well."""
+    oidc_issuer: str = ""
+    """Identity provider whose id tokens stand for votes: its issuer, to the letter."""
+    oidc_client: str = ""
+    """Client id that the id tokens must be for."""
+    oidc_keys: str = ""
+    """Address of the provider's JWKS; empty: as its discovery document says."""
+    oidc_claim: str = "email"
+    """The claim that names the approver. `email` counts only with `email_verified`; `sub` is for good."""
     valid_seconds: float = 300.0
     """How long an approval may be acted on after it is given."""
 
