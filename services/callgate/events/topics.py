@@ -76,8 +76,8 @@ VOTES = Topic(
     name="approvals.votes",
     spread="any",
     entrance=True,
-    events=(approvals.ApprovalVoted,),
-    written_by=("anyone",),
+    events=(approvals.ApprovalVoted, approvals.DeadlinePassed),
+    written_by=("anyone", "approvals"),
     read_by=("approvals",),
 )
 BALLOTS = Topic(
