@@ -144,6 +144,36 @@ class ApprovalSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NotifySettings:
+    """Whom `callgate run notifier` tells of approvals. Each channel is off until it is named."""
+
+    webhooks: tuple[str, ...] = ()
+    """Addresses that get signed JSON. Plain http only to this machine."""
+    webhook_secret: Secret = field(default_factory=lambda: Secret(""))
+    """Signs what goes to the webhooks (HMAC-SHA256); at least 16 characters."""
+    slack_url: Secret = field(default_factory=lambda: Secret(""))
+    """A Slack-compatible incoming webhook; whoever knows it can write there."""
+    smtp_host: str = ""
+    """Mail server."""
+    smtp_port: int = 587
+    """Its port."""
+    smtp_security: str = "starttls"
+    """starttls, tls, or plain, which only this machine is spoken to with."""
+    smtp_user: str = ""
+    """User name, where the server asks for one."""
+    smtp_password: Secret = field(default_factory=lambda: Secret(""))
+    """Its password."""
+    smtp_from: str = ""
+    """Sender of the mails."""
+    smtp_to: tuple[str, ...] = ()
+    """Who gets them."""
+    timeout_seconds: float = 10.0
+    """One delivery."""
+    patience_seconds: float = 86_400.0
+    """How old news may be to be told still; a delivery that fails for so long becomes a dead letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TelemetrySettings:
     """What is shown of a process."""
 
@@ -216,6 +246,7 @@ class Settings:
     model: ModelSettings = field(default_factory=ModelSettings)
     executor: ExecutorSettings = field(default_factory=ExecutorSettings)
     approval: ApprovalSettings = field(default_factory=ApprovalSettings)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     topic: TopicSettings = field(default_factory=TopicSettings)
@@ -245,6 +276,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
     "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),
     "CALLGATE_TELEMETRY_PORT": (0, 65_535),
+    "CALLGATE_NOTIFY_SMTP_PORT": (1, 65_535),
+    "CALLGATE_NOTIFY_TIMEOUT_SECONDS": (0.1, 300),
     "CALLGATE_EXECUTOR_OUTPUT_BYTES": (1, 400_000),
     "CALLGATE_KAFKA_SESSION_SECONDS": (1, 300),
     "CALLGATE_KAFKA_TRANSACTION_SECONDS": (1, 900),
@@ -255,6 +288,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 _CHOICES: dict[str, tuple[str, ...]] = {
     "CALLGATE_PROPOSER_SIBLINGS": ("collapse", "review", "block"),
     "CALLGATE_TELEMETRY_LOG_LEVEL": ("debug", "info", "warning", "error"),
+    "CALLGATE_NOTIFY_SMTP_SECURITY": ("starttls", "tls", "plain"),
     "CALLGATE_KAFKA_SECURITY": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
     "CALLGATE_KAFKA_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
 }

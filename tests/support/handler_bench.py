@@ -60,6 +60,7 @@ class HandlerBench:
         timestamp: float | None = None,
         first_tried: float | None = None,
         partition: int | None = None,
+        attempt: int = 0,
     ) -> list[Event]:
         """What the handler publishes for a record of `event`; a permanent failure goes through `on_dead`."""
         value, headers = encode(event, source="test", time=self.clock.now())
@@ -74,13 +75,13 @@ class HandlerBench:
             self.clock.now() if timestamp is None else timestamp,
         )
         envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
-        context = self._context(record, first_tried)
+        context = self._context(record, first_tried, attempt)
         try:
             effects = await self.handler.handle(envelope, context)
         except PermanentFailure as failure:
             self.dead.append(failure.reason)
             effects = await self.handler.on_dead(envelope, context, failure.reason)
-        return self._apply(effects)
+        return await self._staged(effects)
 
     async def give_up(self, event: Event, reason: str) -> list[Event]:
         """What the handler publishes when the worker gives the record up."""
@@ -92,7 +93,15 @@ class HandlerBench:
         del self.timers[key]
         return self._apply(await self.handler.on_timer(key, self._context(None)))
 
-    def _context(self, record: Record | None, first_tried: float | None = None) -> Context:
+    async def _staged(self, effects: Effects) -> list[Event]:
+        """Each stage's effects are there before the next begins."""
+        published = self._apply(effects)
+        while effects.then is not None:
+            effects = await effects.then()
+            published += self._apply(effects)
+        return published
+
+    def _context(self, record: Record | None, first_tried: float | None = None, attempt: int = 0) -> Context:
         async def held() -> bool:
             return True
 
@@ -102,7 +111,7 @@ class HandlerBench:
             partitions=self.partitions,
             lease=self.lease,
             epoch=1,
-            attempt=0,
+            attempt=attempt,
             first_tried=self.clock.now() if first_tried is None else first_tried,
             delivered=record,
             held=held,

@@ -85,14 +85,14 @@ BALLOTS = Topic(
     spread="approval",
     events=(approvals.ApprovalRequested, approvals.BallotCast, approvals.ApprovalDue),
     written_by=("evaluator", "executor", "approvals"),
-    read_by=("approvals", "notifiers", "console"),
+    read_by=("approvals", "notifier", "console"),
 )
 RESOLVED = Topic(
     name="approvals.resolved",
     spread="home",
     events=(approvals.ApprovalResolved, approvals.ApprovalReminded, approvals.ApprovalEscalated),
     written_by=("approvals",),
-    read_by=("proposer", "reporter", "notifiers"),
+    read_by=("proposer", "reporter", "notifier"),
 )
 OBSERVED = Topic(
     name="outcomes.observed",

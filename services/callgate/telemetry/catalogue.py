@@ -101,6 +101,12 @@ REPORTED = Metric(
     help="Events and outcomes that BIGHUB has accepted.",
     labels=("kind",),
 )
+NOTIFIED = Metric(
+    name="callgate_notified",
+    kind="counter",
+    help="Notices by channel: sent, failed (tried again), or refused (a dead letter).",
+    labels=("channel", "outcome"),
+)
 HANDLED = Metric(
     name="callgate_worker_handled",
     kind="counter",
@@ -191,6 +197,7 @@ CATALOGUE: tuple[Metric, ...] = (
     TOKENS,
     APPROVAL,
     REPORTED,
+    NOTIFIED,
     HANDLED,
     HANDLING,
     FAILURES,
