@@ -141,6 +141,10 @@ class ApprovalSettings:
     """Whether votes on the entrance are believed unsigned. Whoever can write the topic can then approve."""
     valid_seconds: float = 300.0
     """How long an approval may be acted on after it is given."""
+    bighub_identity: str = ""
+    """The name under which answers in BIGHUB's own queue are votes; empty: they are none."""
+    bighub_poll_seconds: float = 10.0
+    """How often that queue is looked at while anything is open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +279,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
     "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
     "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),
+    "CALLGATE_APPROVAL_BIGHUB_POLL_SECONDS": (0.1, 3600),
     "CALLGATE_TELEMETRY_PORT": (0, 65_535),
     "CALLGATE_NOTIFY_SMTP_PORT": (1, 65_535),
     "CALLGATE_NOTIFY_TIMEOUT_SECONDS": (0.1, 300),

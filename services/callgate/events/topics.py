@@ -84,8 +84,8 @@ BALLOTS = Topic(
     name="approvals.ballots",
     spread="approval",
     events=(approvals.ApprovalRequested, approvals.BallotCast, approvals.ApprovalDue),
-    written_by=("evaluator", "executor", "approvals"),
-    read_by=("approvals", "notifier", "console"),
+    written_by=("evaluator", "executor", "approvals", "bridge"),
+    read_by=("approvals", "bridge", "notifier", "console"),
 )
 RESOLVED = Topic(
     name="approvals.resolved",

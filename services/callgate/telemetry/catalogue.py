@@ -98,7 +98,7 @@ APPROVAL = Metric(
 REPORTED = Metric(
     name="callgate_reported",
     kind="counter",
-    help="Events and outcomes that BIGHUB has accepted.",
+    help="Events, outcomes and answers that BIGHUB has accepted; approval_closed: it had nothing open to answer.",
     labels=("kind",),
 )
 NOTIFIED = Metric(
