@@ -151,6 +151,10 @@ class ApprovalSettings:
     """The claim that names the approver. `email` counts only with `email_verified`; `sub` is for good."""
     valid_seconds: float = 300.0
     """How long an approval may be acted on after it is given."""
+    grant_seconds: float = 3600.0
+    """How long an approval answers further reviews of the same arguments, where the call has to be evaluated anew."""
+    settle_seconds: float = 604_800.0
+    """How long people have to say what became of a call in doubt. Afterwards it ends as unknown."""
     bighub_identity: str = ""
     """The name under which answers in BIGHUB's own queue are votes; empty: they are none."""
     bighub_poll_seconds: float = 10.0

@@ -18,6 +18,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.havoc import Havoc
 from tests.chaos.people import Outside
 from tests.chaos.plan import POLICY, plan
+from tests.chaos.tools import effects_file
 from tests.chaos.verdict import Verdict, unread, verdict
 from tests.support.processes import environment
 
@@ -71,7 +72,7 @@ class Run:
             log = await self.engine.open(self.clock)
             stack.push_async_callback(log.close)
             planned = plan(options.seed, options.actions, log.partitions)
-            outside = Outside(log, self.clock, planned, options.seed)
+            outside = Outside(log, self.clock, planned, options.seed, effects_file(self.home))
             havoc = Havoc(self.fleet, self.clock, options.seed, self.engine.pace, self.engine.deeds)
             stack.callback(self.fleet.end)
             havoc.open()

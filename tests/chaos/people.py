@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Any
 
 import msgspec
 from tests.chaos.plan import Plan, PlannedTurn
@@ -30,7 +32,9 @@ _RETRY_SECONDS = 0.3
 class Outside:
     """The outside world of one run."""
 
-    def __init__(self, log: Log, clock: Clock, plan: Plan, seed: int) -> None:
+    def __init__(self, log: Log, clock: Clock, plan: Plan, seed: int, witness: Path) -> None:
+        """`witness` is the file of effects, where people look what became of something in doubt."""
+        self._witness = witness
         self._log = log
         self._clock = clock
         self._plan = plan
@@ -100,6 +104,9 @@ class Outside:
                 task.add_done_callback(self._voting.discard)
 
     async def _vote(self, asked: ApprovalRequested) -> None:
+        if asked.kind == "settle":
+            await self._settle(asked)
+            return
         said = self._all[asked.action.ref.id].answer
         match said:
             case "approve":
@@ -113,16 +120,28 @@ class Outside:
                 # By the log's time, that is this machine's, with something to spare for a slow append.
                 await self._clock.sleep(max(0.0, asked.deadline - self._clock.now()) + 1.0)
                 await self._say(asked, "approve", "mia")
+            case "respond":
+                await self._say(asked, "respond", "mia", response=msgspec.Raw(b'"No need."'))
+            case "delegate":
+                await self._say(asked, "delegate", "mia", delegate_to="tom")
+                await self._say(asked, "approve", "tom", times=2)
             case "never":
                 return
 
-    async def _say(self, asked: ApprovalRequested, answer: str, who: str, times: int = 1) -> None:
+    async def _settle(self, asked: ApprovalRequested) -> None:
+        """Somebody looks whether it happened. What left no trace may still happen, so of that they say nothing."""
+        await self._clock.sleep(1.0)
+        if self._witness.exists() and asked.action.ref.id in self._witness.read_text():
+            await self._say(asked, "approve", "mia", times=2)
+
+    async def _say(self, asked: ApprovalRequested, answer: str, who: str, times: int = 1, **content: Any) -> None:
         vote = ApprovalVoted(
             vote_id=f"{who}-{answer}",
             approval_id=asked.approval_id,
             digest=asked.action.ref.digest,
             answer=answer,  # type: ignore[arg-type] # the callers say only what there is
             approver=who,
+            **content,
         )
         for _ in range(times):
             await self._publish(self._outgoing(vote))

@@ -35,11 +35,21 @@ _WORDS = {
     "look": "saw", "gaze": "saw", "charge": "charged", "book": "booked", "haul": "hauled", "post": "posted",
     "pay_out": "paid",
 }  # fmt: skip
-Answer = Literal["approve", "reject", "both", "late", "never"]
+Answer = Literal["approve", "reject", "both", "late", "never", "respond", "delegate"]
 
 Again = Literal["no", "home", "away"]
 _AGAIN: tuple[Again, ...] = ("no", "home", "away")
-_ANSWERS: tuple[Answer, ...] = ("approve", "approve", "approve", "reject", "both", "late", "never")
+_ANSWERS: tuple[Answer, ...] = (
+    "approve",
+    "approve",
+    "approve",
+    "reject",
+    "both",
+    "late",
+    "never",
+    "respond",
+    "delegate",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from tests.chaos.engines import Engine, engine, laid_out
 from tests.chaos.fleet import Fleet
 from tests.chaos.people import Outside
 from tests.chaos.plan import Plan, of_one_tool
-from tests.chaos.tools import starts_file
+from tests.chaos.tools import effects_file, starts_file
 from tests.chaos.verdict import Verdict, verdict
 
 from callgate.clock import SystemClock
@@ -53,7 +53,7 @@ class Stage:
         """Turns of one unsafe call each, submitted; what their agents hear is noted."""
         plan = of_one_tool("book", name, TURNS, self._log.partitions)
         self._plans.append(plan)
-        outside = Outside(self._log, CLOCK, plan, 1)
+        outside = Outside(self._log, CLOCK, plan, 1, effects_file(self.fleet.home))
         self._hearing = asyncio.create_task(outside.hear())
         await outside.submit(0.1, TURNS)
         return outside

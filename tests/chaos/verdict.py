@@ -17,7 +17,7 @@ from callgate.cli.checker.judge import Violation, judge
 from callgate.cli.play.custody import GROUPS, parked_actions
 from callgate.events import topics
 from callgate.events.codec import Undecodable, decode
-from callgate.log.port import Log, Progress, Record
+from callgate.log.port import Log, Progress
 
 READS = {
     "proposer": (topics.TURNS, topics.DECIDED, topics.FINISHED),
@@ -34,7 +34,7 @@ ONE_START = frozenset({"ship", "book", "haul", "post", "refund", "pay_out", "for
 """Tools that have not declared that they may be started again."""
 
 NEVER_STARTED = frozenset({"forbid", "nothing"})
-UNHEARD = frozenset({"reject", "late", "never"})
+UNHEARD = frozenset({"reject", "late", "never", "respond"})
 """Answers after which a tool that a person was asked about must not start."""
 
 
@@ -63,7 +63,8 @@ async def unread(log: Log) -> list[str]:
             for partition in range(log.partitions):
                 at = progress.get((topic.name, partition), Progress())
                 start = at.next_offset
-                left = [each.offset async for each in log.scan(topic.name, partition, start) if not _done(each, at)]
+                scanned = log.scan(topic.name, partition, start)
+                left = [each.offset async for each in scanned if not at.covers(each.offset)]
                 if left:
                     found.append(f"{group} has {len(left)} records of {topic.name}[{partition}] left, from {left[0]}")
     return found
@@ -90,10 +91,6 @@ async def verdict(log: Log, home: Path, plan: Plan, *, doubts_most: int) -> Verd
         started_again=sum(count > 1 for count in starts.values()),
         violations=violations,
     )
-
-
-def _done(record: Record, at: Progress) -> bool:
-    return record.offset < at.next_offset or any(start <= record.offset < end for start, end in at.done)
 
 
 def _standing(action: ActionFacts) -> str:

@@ -12,8 +12,8 @@ from tests.support.handler_bench import DictTable
 
 from callgate.approvals import schedule
 from callgate.approvals import tally as counting
+from callgate.approvals.ballots import Tally
 from callgate.approvals.state import changes, load
-from callgate.approvals.tally import Tally
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast, EscalationLevel
 from callgate.worker.effects import Effects
 

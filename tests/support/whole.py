@@ -290,7 +290,9 @@ async def _answer(gate: Whole) -> None:
     async with aclosing(follow) as records:  # type: ignore[type-var]
         async for record in records:
             event = decode(record.value, record.headers).event
-            if isinstance(event, ApprovalRequested) and (answer := ANSWERS.get(event.action.ref.tool)):
+            if not isinstance(event, ApprovalRequested) or event.kind != "action":
+                continue
+            if answer := ANSWERS.get(event.action.ref.tool):
                 vote = ApprovalVoted(
                     vote_id=f"v-{event.approval_id}",
                     approval_id=event.approval_id,

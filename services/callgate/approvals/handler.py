@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from callgate.approvals import closing, schedule
 from callgate.approvals import tally as counting
+from callgate.approvals.ballots import Result, Tally, unchecked
 from callgate.approvals.intake import ballot, hold_approval
 from callgate.approvals.resolving import decided, resolution_effects
+from callgate.approvals.revising import checked
 from callgate.approvals.state import changes, forgotten, load
-from callgate.approvals.tally import Tally
 from callgate.approvers.entrance import Entrance, SignedEntrance, TrustedEntrance
 from callgate.events import topics
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, DeadlinePassed
@@ -24,6 +25,7 @@ from callgate.failures import PermanentFailure
 from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 from callgate.telemetry.metrics import Metrics
+from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
 
 FORWARDING_SECONDS = 0.5
@@ -43,8 +45,18 @@ _FORGET = "forget/"
 class ApprovalHandler:
     """See `worker.effects.Handler`."""
 
-    def __init__(self, settings: ApprovalSettings, metrics: Metrics, entrance: Entrance | None = None) -> None:
-        """`entrance` says what votes are worth. Without one `settings.trusted` does: all of them, or none."""
+    def __init__(
+        self,
+        settings: ApprovalSettings,
+        metrics: Metrics,
+        entrance: Entrance | None = None,
+        toolbox: Toolbox | None = None,
+    ) -> None:
+        """`entrance` says what votes are worth. Without one `settings.trusted` does: all of them, or none.
+
+        `toolbox` is what edits are checked against; without it every edit is refused.
+        """
+        self._toolbox = toolbox
         self._settings = settings
         self._metrics = metrics
         closed = SignedEntrance(settings.audience)
@@ -140,8 +152,8 @@ class ApprovalHandler:
                 return NOTHING
         if known.result is not None:
             return NOTHING
-        result = counting.Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
-        return Effects(publish=(Publish(decided(request, result, self._settings.valid_seconds)),))
+        result = Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
+        return Effects(publish=(Publish(decided(request, result, self._settings)),))
 
     async def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
         if context.delivered is None:
@@ -157,27 +169,33 @@ class ApprovalHandler:
         return NOTHING if onward is None else Effects(publish=(onward,))
 
     def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
-        if isinstance(event, ApprovalRequested) and event.kind != "action":
-            raise PermanentFailure(f"an approval of kind {event.kind} can't be answered by this version")
         before = load(context.table, event.approval_id)
         if isinstance(event, BallotCast) and counting.crowded(before):
             raise PermanentFailure("too many votes wait for a question that nobody has asked")
+        if isinstance(event, BallotCast) and unchecked(event) and before.request is not None:
+            return Effects(publish=(Publish(checked(event, before.request, self._toolbox)),))
         after = _applied(before, event)
         if after is before:
             return NOTHING
         put = changes(event.approval_id, before, after)
         timers = _timers(event, before, after, context)
-        publish = _announced(before, after)
+        publish = (*_announced(before, after), *self._checks(event, before))
         if after.result is None or before.result is not None or after.request is None:
             return Effects(publish=publish, put=put, timers=timers)
         waited = after.result.resolved_at - after.request.requested_at
         self._metrics.approval_resolved(after.result.resolution, waited)
         return Effects(
-            publish=(*publish, *resolution_effects(after.request, after.result, self._settings.valid_seconds)),
+            publish=(*publish, *resolution_effects(after.request, after.result, self._settings)),
             put=put,
             timers=tuple(timer for timer in timers if not timer.key.startswith((_DUE, _NEXT))),
             cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
+
+    def _checks(self, event: Event, before: Tally) -> tuple[Publish, ...]:
+        """The edits that came before their question, each to be counted once it is checked."""
+        if not isinstance(event, ApprovalRequested) or before.request is not None:
+            return ()
+        return tuple(Publish(checked(each, event, self._toolbox)) for each in before.early if unchecked(each))
 
 
 def _announced(before: Tally, after: Tally) -> tuple[Publish, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from callgate.approvals.tally import COMMENT_MOST
+from callgate.approvals.ballots import COMMENT_MOST
 from callgate.approvers.entrance import Verdict
 from callgate.events import ids
 from callgate.events.approvals import ApprovalVoted, BallotCast

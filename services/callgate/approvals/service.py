@@ -5,14 +5,15 @@ from __future__ import annotations
 from callgate.approvals.handler import ApprovalHandler
 from callgate.approvers.entrance import open_entrance
 from callgate.events import topics
+from callgate.tools.toolbox import Toolbox
 from callgate.worker.host import Host
 from callgate.worker.worker import Job
 
 
-def build(host: Host) -> tuple[Job, ...]:
+def build(host: Host, toolbox: Toolbox | None = None) -> tuple[Job, ...]:
     """The approvals' one job: the entrance and the ballots. Unready while the approvers' keys can't be had.
 
-    Raises BadInput where votes could not be believed.
+    Without a toolbox people can't edit calls. Raises BadInput where votes could not be believed.
     """
     entrance = open_entrance(host.settings.approval, host.clock)
     return (
@@ -20,7 +21,7 @@ def build(host: Host) -> tuple[Job, ...]:
             service="approvals",
             group="approvals",
             topics=(topics.VOTES, topics.BALLOTS),
-            handler=ApprovalHandler(host.settings.approval, host.metrics, entrance),
+            handler=ApprovalHandler(host.settings.approval, host.metrics, entrance, toolbox),
             ready=entrance.unready,
         ),
     )

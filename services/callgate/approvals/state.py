@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from callgate.approvals.tally import Tally
+from callgate.approvals.ballots import Tally
 from callgate.events.approvals import ApprovalRequested
 from callgate.worker.effects import Table
 

@@ -43,7 +43,10 @@ def all_services(settings: Settings) -> tuple[Service, ...]:
 
 
 NEEDS_TOOLS: frozenset[Service] = frozenset({"proposer", "executor"})
-"""The only services that import user code."""
+"""The services that can do nothing without user code."""
+
+TAKES_TOOLS: frozenset[Service] = NEEDS_TOOLS | {"approvals"}
+"""Those that import it where it is given: without it people can't edit calls."""
 
 NEEDS_BIGHUB: frozenset[Service] = frozenset({"evaluator", "reporter"})
 
@@ -174,7 +177,7 @@ async def _jobs(
             case "approvals":
                 from callgate.approvals import service as approvals
 
-                jobs.extend(approvals.build(host))
+                jobs.extend(approvals.build(host, toolbox))
             case "executor":
                 from callgate.executor import service as executor
 

@@ -35,21 +35,21 @@ _SCRIPT = click.option(
 @_LOG
 @_TOOLS
 def run(service: str | None, all_: bool, address: str | None, tools: str | None) -> None:  # noqa: FBT001 - a flag
-    """Run one SERVICE, or --all of them, until SIGTERM. Only proposer and executor import your tools.
+    """Run one SERVICE, or --all of them, until SIGTERM. Proposer, executor and approvals import your tools.
 
     The notifier is one of all where a channel is set up.
     """
     if all_ == (service is not None):
         raise BadInput("SERVICE", "is needed, or --all", f"Name one of {', '.join(_SERVICES)}, or give --all")
     _leave_when_told()
-    from callgate.cli.hosting import NEEDS_TOOLS, all_services
+    from callgate.cli.hosting import TAKES_TOOLS, all_services
     from callgate.environment import load
 
     settings = load(os.environ)
     services = all_services(settings) if service is None else (cast("Service", service),)
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
     toolbox = None
-    if NEEDS_TOOLS & set(services) and settings.tools:
+    if TAKES_TOOLS & set(services) and settings.tools:
         from callgate.tools.load import load_toolbox
 
         toolbox = load_toolbox(settings.tools)

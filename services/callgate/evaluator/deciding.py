@@ -51,6 +51,30 @@ def decision(
     )
 
 
+def granted(action: ActionProposed, found: Decision, *, now: float, valid_seconds: float) -> Decision:
+    """The decision where people have said yes to exactly this call before: their yes answers a review of it.
+
+    It answers nothing else: not a block, and not constraints that the tool does not keep to, which nobody was shown.
+    """
+    grant = action.grant
+    if found.verdict != "review" or grant is None or grant.digest != action.ref.digest or now > grant.until:
+        return found
+    constraints = orjson.loads(bytes(found.constraints)) if found.constraints is not None else None
+    if unkept(constraints, action.honours):
+        return found
+    return msgspec.structs.replace(
+        found,
+        verdict="allow",
+        by="approval",
+        reason=f"approved by people before; {found.reason}",
+        told="A person approved this call.",
+        approval_id=grant.approval_id,
+        approvers=grant.approvers,
+        grant=grant,
+        valid_until=min(now + valid_seconds, grant.until),
+    )
+
+
 def refused(action: ActionProposed, now: float) -> Decision:
     """The decision on a call that came with a fault: nobody was asked."""
     fault = action.fault

@@ -14,14 +14,15 @@ from callgate.bighub.requests import EvaluateRequest
 from callgate.bighub.resolve import Resolution
 from callgate.control.scopes import Subject, Switches
 from callgate.evaluator import asking, deciding
-from callgate.evaluator.questioning import request
 from callgate.events import topics
 from callgate.events.actions import ActionDecided, ActionProposed, Decision
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
+from callgate.policy.choosing import answered
 from callgate.policy.document import BUILT_IN, Policy
+from callgate.policy.questioning import request
 from callgate.settings import Settings
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
@@ -122,14 +123,19 @@ class EvaluationHandler:
             return deciding.unanswerable(failure.reason, context.clock.now())
         took = context.clock.monotonic() - began
         self._metrics.bighub_answered("evaluate", "answered", took)
-        return deciding.decision(
+        now, valid_seconds = context.clock.now(), self._settings.bighub.valid_seconds
+        found = deciding.decision(
             action,
             answer,
             siblings=self._settings.proposer.siblings,
-            now=context.clock.now(),
-            valid_seconds=self._settings.bighub.valid_seconds,
+            now=now,
+            valid_seconds=valid_seconds,
             took_seconds=took,
         )
+        # An edit may have moved the call under a stricter rule than the one by which it was answered.
+        if action.cause == "edit" and not answered(self._policy(), action, found):
+            return found
+        return deciding.granted(action, found, now=now, valid_seconds=valid_seconds)
 
     def _excuse(self, action: ActionProposed, now: float) -> None:
         self._excused.pop(action.identity(), None)

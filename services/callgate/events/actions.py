@@ -97,6 +97,17 @@ class ActionRef(Part, frozen=True, kw_only=True):
     digest: Digest
 
 
+class Grant(Part, frozen=True, kw_only=True):
+    """A yes that people have given to exactly these arguments, and for how long it answers further reviews of them."""
+
+    approval_id: Identifier
+    approvers: tuple[str, ...] = ()
+    digest: Digest
+    """Of the arguments that they said yes to."""
+    until: Seconds
+    """A review after this moment asks people again."""
+
+
 class ActionProposed(Event, frozen=True, kw_only=True):
     """Signals that an agent's model wants a tool run. Sensitive arguments are in here: the log is trusted with them."""
 
@@ -138,6 +149,8 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     """Why the gate sent it back, where `cause` is `gate`."""
     proposed_at: Seconds
     """When the action was first proposed; unchanged by later attempts."""
+    grant: Grant | None = None
+    """What people have said to it before it was proposed anew: it satisfies a review, and never a block."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -165,7 +178,11 @@ class Decision(Part, frozen=True, kw_only=True):
     approval_id: Identifier | None = None
     approvers: tuple[str, ...] = ()
     response: OptionalRaw = None
-    """The person's own text as the tool's result, where the verdict is `respond`."""
+    """The person's own text as the tool's result, where the verdict is `respond`, or `settle` and it is known."""
+    settled: Literal["executed", "not_executed"] | None = None
+    """What became of an action in doubt, where the verdict is `settle`; None: nobody said in time."""
+    grant: Grant | None = None
+    """The yes of people on which it rests, for when it has to be evaluated once more."""
     decided_at: Seconds
     valid_until: Seconds
     """A start after this moment, less the margin for clock skew, is refused and evaluated anew."""

@@ -13,7 +13,9 @@ from callgate.events.actions import ActionInDoubt, ActionProposed, ActionRef, De
 from callgate.events.event import Digest, Event, Identifier, Name, OptionalRaw, Part, Seconds
 
 Answer = Literal["approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"]
-"""What a vote may say; each request lists the ones that it allows."""
+"""What a vote may say; each request lists the ones that it allows.
+
+About what is in doubt: approve says that it happened, reject that it did not, respond that it did, with its result."""
 
 ApprovalKind = Literal["action", "settle"]
 """Whether an action may run, or what became of one that is in doubt."""
@@ -119,10 +121,15 @@ class BallotCast(Event, frozen=True, kw_only=True):
     """When the log appended the vote: the time that counts, whatever the voter's clock says."""
     origin: str
     """Topic, partition and offset of the vote, so that the evidence can be found."""
+    checked: bool = False
+    """Whether an edit was held against its tool. It counts from there on: with `revised`, or with a `refusal`."""
+    revised: ActionProposed | None = None
+    """The call as it would be with the edited arguments."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
-        return f"evt_{ids.fingerprint('ballot', self.approval_id, self.origin)}"
+        stage = "checked" if self.checked else "ballot"
+        return f"evt_{ids.fingerprint(stage, self.approval_id, self.origin)}"
 
 
 class DeadlinePassed(Event, frozen=True, kw_only=True):

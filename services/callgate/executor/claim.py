@@ -34,6 +34,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Starts under this action's claims; more than one only for tools that may be started again."""
     doubted: bool = False
     """Whether it was ever said to be in doubt: that is said once, whatever is tried afterwards."""
+    asked: bool = False
+    """Whether people were asked what became of it: once."""
     status: Status | None = None
     """Its end."""
 
@@ -69,6 +71,7 @@ def claimed(
         horizon=start_by + decided.action.timeout_seconds + skew_seconds,
         runs=runs,
         doubted=before.doubted if before is not None else False,
+        asked=before.asked if before is not None else False,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -16,6 +16,7 @@ from callgate.events.actions import (
     Status,
     Via,
 )
+from callgate.events.approvals import ApprovalRequested
 from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.events.states import State
 from callgate.events.topics import IDENTITY_WINDOW
@@ -112,8 +113,12 @@ def doubt(  # noqa: PLR0913 - a doubt has this many facts
     horizon: float | None,
     started_at: float | None,
     look_again: float | None = None,
+    ask: Callable[[ActionInDoubt], ApprovalRequested] | None = None,
 ) -> Effects:
-    """The action is in doubt, which is said once. `look_again` sets when a probe or another start may settle it."""
+    """The action is in doubt, which is said once. `look_again` sets when a probe or another start may settle it.
+
+    `ask` makes the question to people, which is put once.
+    """
     decided = claim.decided
     if decided is None or claim.token is None:
         message = "only what was claimed can be in doubt"
@@ -129,12 +134,18 @@ def doubt(  # noqa: PLR0913 - a doubt has this many facts
         doubted_at=now,
     )
     action = decided.action
-    standing = msgspec.structs.replace(claim, state=State.IN_DOUBT, horizon=horizon, doubted=True)
+    asks = ask is not None and not claim.asked
+    standing = msgspec.structs.replace(
+        claim, state=State.IN_DOUBT, horizon=horizon, doubted=True, asked=claim.asked or asks
+    )
     passing = passed(action, place, table, now)
     key = f"{HORIZON}{place.key}"
     timers = (Timer(key, place.lane, look_again),) if look_again is not None else ()
     return Effects(
-        publish=() if claim.doubted else (Publish(event),),
+        publish=(
+            *(() if claim.doubted else (Publish(event),)),
+            *((Publish(ask(event)),) if ask is not None and asks else ()),
+        ),
         put={place.key: keep(standing), **passing.put},
         timers=(*passing.timers, *timers),
         cancel=() if look_again is not None else (key,),
@@ -149,6 +160,7 @@ def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effec
         ref=msgspec.structs.replace(ref, attempt=ref.attempt + 1),
         cause="gate",
         gate_reason=reason,
+        grant=decided.decision.grant,
     )
     # Decisions on the attempt that was sent back are past from here on.
     standing = Standing(state=State.PROPOSED, revision=ref.revision, attempt=ref.attempt + 1)

@@ -54,6 +54,8 @@ class ExecutionHandler:
             return NOTHING
         place = _place(decided.action, context.delivered)
         standing = load(context.table.get(place.key))
+        if decided.decision.verdict == "settle":
+            return self._settled(decided, place, standing, context)
         if not self._is_news(decided, standing):
             return self._runner.recalled(standing, place, context) or NOTHING
         if place.home:
@@ -83,6 +85,18 @@ class ExecutionHandler:
         if not self._is_news(decided, load(context.table.get(place.key))):
             return NOTHING
         return self._runner.ended_by_gate(decided, place, gate.End("not_executed", "It could not be started."), context)
+
+    def _settled(self, decided: ActionDecided, place: Place, standing: Standing | None, context: Context) -> Effects:
+        """People say what became of it. It counts only where it is still in doubt; a late word changes nothing."""
+        ref = decided.action.ref
+        if standing is None or (ref.revision, ref.attempt) != standing.rank():
+            return NOTHING
+        if place.home and standing.waits == "elsewhere":
+            return Effects(publish=(Publish(decided, effect_address(decided, context.partitions)),))
+        if standing.state is not State.IN_DOUBT:
+            self._metrics.refused_transition(standing.state, Step.FINISH)
+            return NOTHING
+        return self._runner.settled(standing, place, decided, context)
 
     def _is_news(self, decided: ActionDecided, standing: Standing | None) -> bool:
         """Whether the decision says anything that is not past; what the table of states forbids is counted."""

@@ -22,6 +22,7 @@ from callgate.executor import ending, gate, order, running
 from callgate.executor.claim import Standing
 from callgate.executor.ending import Place
 from callgate.executor.memory import Memory
+from callgate.executor.questions import Questions
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 from callgate.settings import ExecutorSettings
@@ -43,9 +44,15 @@ class Runner:
     """Starts tools, and says what came of them."""
 
     def __init__(
-        self, toolbox: Toolbox, settings: ExecutorSettings, switches: Callable[[], Switches], metrics: Metrics
+        self,
+        toolbox: Toolbox,
+        settings: ExecutorSettings,
+        switches: Callable[[], Switches],
+        metrics: Metrics,
+        questions: Questions | None = None,
     ) -> None:
-        """`switches` gives what is in force at the moment."""
+        """`switches` gives what is in force at the moment. Without `questions` nobody is asked what is in doubt."""
+        self._questions = questions
         self._toolbox = toolbox
         self._settings = settings
         self._switches = switches
@@ -126,7 +133,8 @@ class Runner:
             error = "The tool was started and did not answer."
             return self._failed(decided, place, standing, None, error, context)
         reason = "its worker went away between the claim and the end"
-        return self._doubted(standing, place, context, reason, standing.horizon, None, again)
+        probing = way == "probe"
+        return self._doubted(standing, place, context, reason, standing.horizon, None, again, probing=probing)
 
     def recalled(self, standing: Standing | None, place: Place, context: Context) -> Effects | None:
         """The end of a claim whose tool has come back to this very process, where nothing of it could be committed."""
@@ -280,6 +288,22 @@ class Runner:
         error = f"The tool was started and did not answer, and another start was refused: {refusal.reason}"
         return self._failed(decided, place, claimed, None, error, context)
 
+    def settled(self, standing: Standing, place: Place, decided: ActionDecided, context: Context) -> Effects:
+        """The end that people have given to what is in doubt. Raises TemporaryFailure before the claim's horizon."""
+        before, word = standing.decided, decided.decision
+        if before is None:
+            return Effects()
+        now = context.clock.now()
+        if standing.horizon is not None and now < standing.horizon:
+            raise TemporaryFailure("its tool may still be running", delay=standing.horizon - now)
+        status: Status = word.settled or "unknown"
+        self._count(before, status, "person")
+        response = _response(decided)
+        return ending.end(
+            before, place, context.table, now=now, status=status, via="person",
+            claim=standing, output=response, error=None if response is not None else word.told,
+        )  # fmt: skip
+
     def _probed(
         self, decided: ActionDecided, place: Place, standing: Standing, context: Context, *, found: bool
     ) -> Effects:
@@ -296,7 +320,7 @@ class Runner:
         entry, proposed = self._entry(decided), decided.action.effect
         return proposed if entry is not None and entry.tool.effect == proposed else "unsafe"
 
-    def _doubted(
+    def _doubted(  # noqa: PLR0913 - a doubt has this many facts
         self,
         standing: Standing,
         place: Place,
@@ -305,6 +329,8 @@ class Runner:
         horizon: float | None,
         started: float | None,
         again: float | None,
+        *,
+        probing: bool = False,
     ) -> Effects:
         decided = standing.decided
         if decided is not None and not standing.doubted:
@@ -320,6 +346,8 @@ class Runner:
             horizon=horizon,
             started_at=started,
             look_again=again,
+            # What is tried again by itself within moments need not bother anybody.
+            ask=self._questions.about(standing, context) if self._questions and (again is None or probing) else None,
         )
 
     def _around(self, decided: ActionDecided, context: Context) -> gate.Surroundings:

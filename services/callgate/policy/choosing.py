@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from callgate.events.actions import ActionProposed, Decision, Effect
+from callgate.events.matching import covers
 from callgate.policy.document import Match, Policy, Range, Rule, Terms
 
 
@@ -59,6 +60,17 @@ def choose(policy: Policy, known: Facts) -> Choice:
             return Choice(_terms(rule), rule.name, tuple(passed))
         passed.append((rule.name, problem))
     return Choice(policy.default, None, tuple(passed))
+
+
+def answered(policy: Policy, action: ActionProposed, decision: Decision) -> bool:
+    """Whether those who have made a call what it is by their edit would be enough to approve it as it is now."""
+    terms = choose(policy, facts(action, decision)).terms
+    if action.grant is None or terms.ask_again_after_edit:
+        return False
+    people = policy.people(terms)
+    standing = [name for name in action.grant.approvers if not people or name in people]
+    groups = [policy.groups[name] for name in terms.one_from_each]
+    return len(standing) >= max(terms.quorum, len(groups)) and covers(standing, groups)
 
 
 def _terms(rule: Rule) -> Terms:

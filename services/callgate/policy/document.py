@@ -28,7 +28,7 @@ REMINDERS_MOST = 20
 LEVELS_MOST = 5
 """Of an escalation chain."""
 
-Answerable = Literal["approve", "reject", "abstain"]
+Answerable = Literal["approve", "reject", "edit", "respond", "delegate", "abstain"]
 """What a policy may allow. Withdrawing one's own vote is always allowed."""
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
@@ -79,7 +79,9 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Groups of which each must give one of the approvals; nobody stands for two of them."""
     requester_may_answer: bool = False
     """Whether whoever the action is for may approve it. The agent itself never may."""
-    answers: tuple[Answerable, ...] = ("approve", "reject")
+    answers: tuple[Answerable, ...] = ("approve", "reject", "edit", "respond", "delegate")
+    ask_again_after_edit: bool = False
+    """Whether people are asked about the call that an edit has made, where BIGHUB wants a review of it."""
     deadline_seconds: Annotated[float, msgspec.Meta(gt=0, le=DEADLINE_MOST)] | None = None
     """How long people have. None: CALLGATE_APPROVAL_DEADLINE_SECONDS."""
     reminders: Annotated[

@@ -5,10 +5,8 @@ Pure but for the user's own declarations (`…_from_args`), which are called her
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,16 +21,11 @@ from callgate.proposer.calls import ReadCall
 from callgate.settings import ProposerSettings
 from callgate.tools import arguments as reading
 from callgate.tools import strict_json
-from callgate.tools.tool import CALL
+from callgate.tools.declaring import MAX_CONTEXT_BYTES, DeclarationFailed, Facts, declared
 from callgate.tools.toolbox import Entry, Tool, Toolbox
-
-MAX_CONTEXT_BYTES = 65_536
-"""The largest context of one action. It travels in every later event of the action."""
 
 _TEXT_KEPT = 8_192
 """Bytes of an unreadable arguments text that are kept as evidence."""
-
-Arguments = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +63,9 @@ class _Checked:
 
     call: ReadCall
     entry: Entry | None = None
-    arguments: Arguments | None = None
+    arguments: Mapping[str, Any] | None = None
     fault: Fault | None = None
     suspicion: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """What a tool declares of one call."""
-
-    target: str = ""
-    value: float | None = None
-    effect_key: str | None = None
-    context: bytes = b"{}"
-
-
-class _DeclarationFailed(Exception):  # noqa: N818 - never leaves this module
-    def __init__(self, declaration: str, error: str) -> None:
-        super().__init__(declaration)
-        self.declaration = declaration
-        self.error = error
 
 
 def propose(turn: Turn, calls: Sequence[ReadCall], toolbox: Toolbox, settings: ProposerSettings) -> Proposals:
@@ -107,16 +83,26 @@ def propose(turn: Turn, calls: Sequence[ReadCall], toolbox: Toolbox, settings: P
             checked = [_faulted(each, Fault(code="invalid_context", message=message)) for each in checked]
     actions, problems = [], []
     for position, each in enumerate(checked):
-        facts = _Facts()
+        facts = Facts()
         if each.fault is None and each.entry is not None and each.arguments is not None:
             try:
-                facts = _declared(each.entry.tool, each.arguments, turn.origin, labels or {})
-            except _DeclarationFailed as failure:
+                facts = declared(each.entry.tool, each.arguments, labels or {}, _ours(each.entry.tool, turn.origin))
+            except DeclarationFailed as failure:
                 problems.append(Problem(each.entry.tool.name, failure.declaration, failure.error))
                 message = "Not run: the tool could not be prepared for these arguments."
                 each = _faulted(each, Fault(code="declaration_failed", message=message))  # noqa: PLW2901
         actions.append(_action(turn, position, each, facts))
     return Proposals(tuple(actions), over_cap, tuple(problems))
+
+
+def _ours(tool: Tool, origin: TurnOrigin) -> dict[str, str | None]:
+    """The context's own keys, which neither the agent nor the tool's declaration may set."""
+    return {
+        "session": origin.session,
+        "environment": tool.environment or origin.environment,
+        "system": tool.system,
+        "risk": tool.risk,
+    }
 
 
 def _labels(origin: TurnOrigin) -> dict[str, Any] | None:
@@ -143,11 +129,7 @@ def _check(call: ReadCall, toolbox: Toolbox) -> _Checked:
         return _Checked(call, arguments=arguments, fault=Fault(code="unknown_tool", message=message))
     if isinstance(parsed, Fault):
         return _Checked(call, entry, fault=parsed)
-    if entry.tool.takes_call and CALL in parsed:
-        # An open schema would let the model's own `call` take the place of the one that Callgate fills in.
-        message = f"The arguments do not fit the tool: `{CALL}` is not known."
-        return _Checked(call, entry, parsed, Fault(code="invalid_arguments", message=message))
-    return _Checked(call, entry, parsed, reading.validate(entry.validator, parsed))
+    return _Checked(call, entry, parsed, entry.misfit(parsed))
 
 
 def _faulted(checked: _Checked, fault: Fault) -> _Checked:
@@ -189,79 +171,7 @@ def _sibling_key(checked: _Checked) -> tuple[str, bytes] | None:
     return checked.call.tool, canonical(checked.arguments)
 
 
-def _declared(tool: Tool, arguments: Arguments, origin: TurnOrigin, labels: Mapping[str, Any]) -> _Facts:
-    """What the tool says of this call. Raises `_DeclarationFailed`, which refuses the call alone."""
-    metadata = _asked(tool, "metadata_from_args", arguments) or {}
-    if not isinstance(metadata, Mapping):
-        raise _DeclarationFailed("metadata_from_args", f"gave a {type(metadata).__name__}")
-    ours = {
-        "session": origin.session,
-        "environment": tool.environment or origin.environment,
-        "system": tool.system,
-        "risk": tool.risk,
-    }
-    # Our own keys come last: an agent that labels itself must not overrule what the tool declares.
-    merged = {**labels, **metadata, **{key: value for key, value in ours.items() if value is not None}}
-    try:
-        context = orjson.dumps(merged)
-    except orjson.JSONEncodeError as error:
-        raise _DeclarationFailed("metadata_from_args", "gave what is not JSON") from error
-    if len(context) > MAX_CONTEXT_BYTES:
-        raise _DeclarationFailed("metadata_from_args", f"gave more than {MAX_CONTEXT_BYTES} bytes")
-    return _Facts(
-        target=_text(tool, "target_from_args", arguments) or "",
-        value=_value(tool, arguments),
-        effect_key=_text(tool, "effect_key_from_args", arguments),
-        context=context,
-    )
-
-
-def _asked(tool: Tool, declaration: str, arguments: Arguments) -> object:
-    """Run one declaration. None where the tool has none."""
-    function: Callable[[Arguments], object] | None = getattr(tool, declaration)
-    if function is None:
-        return None
-    try:
-        # A copy: what the user's code does to it must not change what is digested and run.
-        return function(deepcopy(arguments))
-    except Exception as error:  # the user's code may raise anything, and must not stop the other calls
-        raise _DeclarationFailed(declaration, type(error).__name__) from error
-
-
-def _text(tool: Tool, declaration: str, arguments: Arguments) -> str | None:
-    """A declared text; empty is as good as none. A lone surrogate could not be written to the log."""
-    value = _asked(tool, declaration, arguments)
-    if value is None:
-        return None
-    if not isinstance(value, str) or not _encodable(value):
-        raise _DeclarationFailed(declaration, f"gave a {type(value).__name__} that is no plain text")
-    return value or None
-
-
-def _value(tool: Tool, arguments: Arguments) -> float | None:
-    """A declared number. A text is refused even if it looks like one: it would hide a mistake in the tool."""
-    value = _asked(tool, "value_from_args", arguments)
-    if value is None:
-        return None
-    try:
-        number = float(value)  # type: ignore[arg-type]  # decimals and fractions are numbers too; the rest raises
-    except (TypeError, ValueError, OverflowError) as error:
-        raise _DeclarationFailed("value_from_args", f"gave a {type(value).__name__}") from error
-    if isinstance(value, (str, bytes)) or not math.isfinite(number):
-        raise _DeclarationFailed("value_from_args", "gave no finite number")
-    return number
-
-
-def _encodable(text: str) -> bool:
-    """Whether UTF-8 can hold it."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _action(turn: Turn, position: int, checked: _Checked, facts: _Facts) -> ActionProposed:
+def _action(turn: Turn, position: int, checked: _Checked, facts: Facts) -> ActionProposed:
     """The action of a call, also of a faulty one.
 
     The digest covers what is certain: for arguments that are no object, their text as it is kept in the event.

@@ -1,7 +1,7 @@
 """The box of tools that a process imports.
 
-Only the proposer and the executor import user code. Whatever BIGHUB must know of a call (value, target, risk, …) is
-computed in the proposer from these declarations and travels in the event.
+Only the proposer and the executor import user code, and the approvals service where people may edit calls. Whatever
+BIGHUB must know of a call (value, target, risk, …) is computed there from these declarations, and travels in the event.
 
     toolbox = Toolbox()
 
@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar, Unpack, overload
 
-from callgate.events.actions import CallKind, Effect
+from callgate.events.actions import CallKind, Effect, Fault
 from callgate.failures import BadInput
 from callgate.tools import admission, binding
-from callgate.tools.arguments import Validator
+from callgate.tools.arguments import Validator, validate
 from callgate.tools.schema import Untypable, read_signature
 from callgate.tools.tool import CALL, Arguments, Call, Tool
 
@@ -63,6 +63,13 @@ class Entry:
     tool: Tool
     version: str
     validator: Validator
+
+    def misfit(self, arguments: Mapping[str, Any]) -> Fault | None:
+        """What of the arguments does not fit the tool, or None."""
+        if self.tool.takes_call and CALL in arguments:
+            # An open schema would let a `call` of the model's take the place of the one that Callgate fills in.
+            return Fault(code="invalid_arguments", message=f"The arguments do not fit the tool: `{CALL}` is not known.")
+        return validate(self.validator, arguments)
 
 
 class Toolbox:

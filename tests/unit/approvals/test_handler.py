@@ -7,8 +7,8 @@ import pytest
 from tests.support.approval_values import APPROVAL, DEADLINE, NOW, cast, deadline, question, vote
 from tests.support.handler_bench import HandlerBench
 
+from callgate.approvals.ballots import EVIDENCE_MOST
 from callgate.approvals.handler import FORWARDING_SECONDS, ApprovalHandler
-from callgate.approvals.tally import EVIDENCE_MOST
 from callgate.clock import ManualClock
 from callgate.events import ids, topics
 from callgate.events.actions import ActionDecided, Decision
@@ -154,14 +154,6 @@ async def test_too_many_early_votes_are_dead_letters() -> None:
     for place in range(EVIDENCE_MOST + 1):
         await bench.deliver(cast(origin=f"x/0/{place}"))
     assert len(bench.dead) == 1
-
-
-async def test_a_question_to_settle_is_refused() -> None:
-    """What can't be answered yet is a dead letter, and is never taken for the question whether to run."""
-    bench = _bench()
-    assert await bench.deliver(question(kind="settle")) == []
-    assert len(bench.dead) == 1
-    assert bench.table.entries == {}
 
 
 async def test_a_question_that_is_given_up_ends_its_action() -> None:

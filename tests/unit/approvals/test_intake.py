@@ -12,8 +12,8 @@ from tests.support.approval_values import APPROVAL, DEADLINE, NOW, cast, questio
 from tests.support.handler_bench import HandlerBench
 from tests.support.signing_values import LEE, SAM, key_file, signed_as, signed_vote, with_signature
 
+from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvals.handler import UNKNOWN, ApprovalHandler
-from callgate.approvals.tally import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvers.entrance import open_entrance
 from callgate.approvers.signing import make_key
 from callgate.clock import ManualClock

@@ -6,8 +6,9 @@ from typing import Any
 
 from tests.support.approval_values import cast, question, vote
 
-from callgate.approvals.tally import Tally, requested
+from callgate.approvals.ballots import Tally
 from callgate.approvals.tally import cast as counted
+from callgate.approvals.tally import requested
 from callgate.events.approvals import ApproverGroup
 
 GROUPS = (

@@ -12,7 +12,7 @@ from tests.support.approval_values import APPROVAL, DIGEST, cast, proposed, ques
 from tests.support.command import Ran, callgate
 from tests.support.planted import plant, put, records
 
-from callgate.approvals.tally import Ballot, Tally
+from callgate.approvals.ballots import Ballot, Tally
 from callgate.events import topics
 from callgate.events.actions import ActionFinished
 from callgate.events.approvals import ApprovalResolved

@@ -52,7 +52,6 @@ async def test_everything_delivered_twice_changes_nothing() -> None:
         ("needs_context", "needs_context"),
         ("refuse", "refused"),
         ("respond", "responded"),
-        ("settle", "not_executed"),
     ],
 )
 async def test_other_verdicts_end_unstarted(verdict: Verdict, status: Status) -> None:

@@ -69,7 +69,7 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "version = 1\n[default]\ndeadline_seconds = 9e9": ("default.deadline_seconds", "<="),
     "version = 1\n[default]\ndeadline_seconds = nan": ("default.deadline_seconds", "expected"),
     'version = 1\n[default]\nanswers = ["approve"]': ("default.answers", "'reject' is missing"),
-    'version = 1\n[default]\nanswers = ["approve", "reject", "edit"]': ("default.answers[2]", "invalid enum value"),
+    'version = 1\n[default]\nanswers = ["approve", "reject", "guess"]': ("default.answers[2]", "invalid enum value"),
     GROUPS + '[default]\napprovers = ["@sales"]': ("default.approvers", "no group 'sales'"),
     GROUPS + '[default]\none_from_each = ["sales"]': ("default.one_from_each", "no group 'sales'"),
     GROUPS + '[default]\none_from_each = ["solo", "solo"]': ("default.one_from_each", "twice"),

@@ -5,8 +5,10 @@ Everything that bears on the count goes into the question, so that a later chang
 
 from __future__ import annotations
 
+import msgspec
+
 from callgate.events import ids
-from callgate.events.actions import ActionProposed, Decision
+from callgate.events.actions import ActionInDoubt, ActionProposed, Decision
 from callgate.events.approvals import ApprovalRequested, ApproverGroup, EscalationLevel
 from callgate.events.routing import ballot_partition
 from callgate.policy.choosing import choose, facts
@@ -42,6 +44,33 @@ def request(
             for level in terms.escalation
             if level.after_seconds < seconds
         ),
+    )
+
+
+def settlement(
+    action: ActionProposed,
+    decision: Decision,
+    doubt: ActionInDoubt,
+    policy: Policy,
+    partitions: int,
+    *,
+    now: float,
+    deadline_seconds: float,
+) -> ApprovalRequested:
+    """The question what became of an action in doubt: to the people who may answer for it, with time to find out."""
+    asked = request(action, decision, policy, partitions, now=now, deadline_seconds=deadline_seconds)
+    ref = action.ref
+    where = ballot_partition(ref.tenant, ref.tool, partitions)
+    return msgspec.structs.replace(
+        asked,
+        approval_id=ids.approval_id(where, ref.id, ref.revision, ref.attempt, "settle"),
+        kind="settle",
+        doubt=doubt,
+        answers=("approve", "reject", "respond", "abstain", "delegate"),
+        one_from_each=(),
+        deadline=now + deadline_seconds,
+        reminders=(),
+        escalation=(),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from tests.support.approval_values import NOW, proposed, review
 
-from callgate.evaluator.questioning import request
 from callgate.events.approvals import ApproverGroup, EscalationLevel
 from callgate.policy.document import BUILT_IN, parse
+from callgate.policy.questioning import request
 
 POLICY = """
 version = 1
