@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
+from callgate.tools.strictness import strict
 from callgate.tools.toolbox import Tool
-
-_UNSUPPORTED = frozenset(
-    {"allOf", "not", "oneOf", "if", "then", "else", "dependentRequired", "dependentSchemas", "prefixItems", "default"}
-)
 
 
 def definitions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
@@ -20,27 +17,8 @@ def definitions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
             "name": tool.name,
             "description": tool.description,
             "parameters": dict(tool.parameters),
-            "strict": strict(tool.parameters),
+            "strict": tool.strict is not False and strict(tool.parameters),
         }
         for tool in tools
         if tool.accepts("function_call")
     ]
-
-
-def strict(schema: object) -> bool:
-    """Whether a schema keeps to what strict tools may use, in all its parts."""
-    if not isinstance(schema, Mapping) or _UNSUPPORTED & schema.keys():
-        return False
-    properties = schema.get("properties", {})
-    if "properties" in schema or schema.get("type") == "object":
-        required = set(schema.get("required", ()))
-        if schema.get("additionalProperties") is not False or not set(properties) <= required:
-            return False
-    if schema.get("type") == "array" and "items" not in schema:
-        return False
-    if not {"type", "$ref", "anyOf", "enum", "const"} & schema.keys():
-        return False
-    inner = [*properties.values(), *schema.get("anyOf", ()), *schema.get("$defs", {}).values()]
-    if "items" in schema:
-        inner.append(schema["items"])
-    return all(strict(each) for each in inner)
