@@ -68,6 +68,13 @@ async def test_a_turn_that_waits_is_resumed_elsewhere(gate: Whole) -> None:
     assert again == end
 
 
+async def test_a_caller_need_not_wait_for_people(gate: Whole) -> None:
+    """Told so, a run returns as soon as a call waits for a person, long before its time is over."""
+    async with client_of(gate) as client, asyncio.timeout(20):
+        response = await client.run('call credit {"n": 1}', "any", wait_for_people=False, timeout=1000)
+    assert (response["status"], response["execution"]["last"]["status"]) == ("waiting", "approval_required")
+
+
 async def test_a_named_turn_counts_once(gate: Whole) -> None:
     """The same turn run again, as after a crash of the agent, gives the first one's end and no second effect."""
     for _ in range(2):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.support.whole import Whole, message, whole
 
+from callgate.client import opening
 from callgate.client.asking import Caller
 from callgate.client.blocking import SyncClient
 from callgate.failures import BadInput
@@ -71,10 +72,13 @@ async def test_it_refuses_to_stop_a_running_loop(gate: Whole, tmp_path: Path) ->
     await asyncio.to_thread(client.close)
 
 
-def test_an_address_that_can_hold_no_log_is_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is said at once, and the thread does not stay."""
+def test_an_address_that_holds_no_log_is_bad_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It is said at once, no log is made, and the thread does not stay."""
     monkeypatch.delenv("CALLGATE_LOG", raising=False)
-    for address in (None, "sqlite://:memory:", "nowhere"):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(opening, "_PATIENCE_SECONDS", 0.2)
+    for address in (None, "sqlite://:memory:", "nowhere", "sqlite:///other.db"):
         with pytest.raises(BadInput, match="CALLGATE_LOG"):
             SyncClient(address)
+    assert list(tmp_path.iterdir()) == []
     assert not [thread for thread in threading.enumerate() if thread.name == "callgate-client"]

@@ -48,6 +48,8 @@ class TurnOptions(TypedDict, total=False):
     """Labels for BIGHUB. Outside the digest."""
     timeout: float
     """Seconds to wait for the end, 60 where it is left out. The turn goes on after them."""
+    wait_for_people: bool
+    """False: return as soon as a call waits for a person, and resume later. Streams and callbacks always wait."""
 
 
 class RunOptions(TurnOptions, total=False):

@@ -97,7 +97,7 @@ class Client:
         `waiting`, and `resume` with its `turn_key` waits on, from any process.
         """
         named, turn = self._asked(messages, model, options)
-        return await self._outcome(named, turn, seconds_of(options))
+        return await self._outcome(named, turn, options)
 
     async def run_stream(
         self, messages: Messages, model: str, **options: Unpack[RunOptions]
@@ -141,7 +141,10 @@ class Client:
         starts = await self._log.ends(topics.BALLOTS.name) if named.fresh else {}
         try:
             response = await self._outcome(
-                named, turn, seconds_of(options), lambda reply: answering.hear(reply, self._log.partitions, starts)
+                named,
+                turn,
+                {**options, "wait_for_people": True},
+                lambda reply: answering.hear(reply, self._log.partitions, starts),
             )
         finally:
             await answering.aclose()
@@ -193,7 +196,7 @@ class Client:
             return await self.submit(self._recorded(given, response, format_))
         check(options, TurnOptions)
         named = naming(self._caller, options)
-        return await self._outcome(named, self._recorded(named.origin, given, format_), seconds_of(options))
+        return await self._outcome(named, self._recorded(named.origin, given, format_), options)
 
     def _recorded(self, origin: TurnOrigin, response: Answer, format_: ResponseFormat | None) -> TurnRecorded:
         try:
@@ -314,13 +317,14 @@ class Client:
         self,
         named: Named,
         turn: TurnRecorded | TurnSubmitted,
-        seconds: float,
+        options: TurnOptions | RunOptions,
         on_reply: Callable[[ActionReply], None] | None = None,
     ) -> Response:
         """Submit a turn and hear what becomes of it."""
+        seconds, people = seconds_of(options), options.get("wait_for_people", True)
         async with self._hearing(named) as replies:
             await self._submit_surely(turn, seconds)
-            response = await outcome(replies, self.turn_key(named.origin), seconds, on_reply)
+            response = await outcome(replies, self.turn_key(named.origin), seconds, on_reply, people=people)
         # A turn of which nothing has been heard yet can only be named here.
         return {**response, "session": named.origin.session, "turn": named.origin.turn}
 

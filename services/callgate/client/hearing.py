@@ -26,9 +26,17 @@ Step = dict[str, Any]
 
 
 async def outcome(
-    replies: Subscription, turn_key: str, seconds: float, on_reply: Callable[[ActionReply], None] | None = None
+    replies: Subscription,
+    turn_key: str,
+    seconds: float,
+    on_reply: Callable[[ActionReply], None] | None = None,
+    *,
+    people: bool = True,
 ) -> shapes.Response:
-    """The turn's response; where it has not ended after `seconds`, how far it has come. Time is no failure."""
+    """The turn's response; where it has not ended after `seconds`, how far it has come. Time is no failure.
+
+    Without `people`, also how far it has come when a call waits for a person.
+    """
     heard: list[ActionReply] = []
     try:
         async with asyncio.timeout(seconds), aclosing(replies.events()) as events:
@@ -39,6 +47,8 @@ async def outcome(
                     heard.append(event)
                     if on_reply is not None:
                         on_reply(event)
+                    if not people and event.status == "approval_required":
+                        break
     except TimeoutError:
         pass
     return shapes.waiting(turn_key, heard)

@@ -20,6 +20,7 @@ from typing import Any, TypeVar, Unpack, cast, overload
 from callgate.failures import BadInput
 from callgate.tools import admission, binding
 from callgate.tools.arguments import Validator
+from callgate.tools.definitions import definitions
 from callgate.tools.options import Options, ToolOptions, closed, declared_options, settled
 from callgate.tools.schema import Untypable, read_signature
 from callgate.tools.tool import CALL, Arguments, Call, Tool
@@ -132,6 +133,10 @@ class Toolbox:
             if len(self._resolved) > _RESOLVED_KEPT:
                 self._resolved.popitem(last=False)
         return self._resolved.get(name)
+
+    def list_tools(self) -> list[dict[str, Any]]:
+        """The function tools as the Responses API takes them, for a program that asks its model itself."""
+        return definitions(self)
 
     @property
     def open(self) -> bool:

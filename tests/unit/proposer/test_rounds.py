@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from tests.support.proposer_values import NOW, function_call, origin
 
 from callgate.events.turns import TurnSubmitted
-from callgate.proposer.definitions import definitions
 from callgate.proposer.rounds import SEALED, fault_of, judge, output_items, request, wants_stream
+from callgate.tools.definitions import definitions
 from callgate.tools.strictness import strict
 from callgate.tools.toolbox import Tool, Toolbox
 

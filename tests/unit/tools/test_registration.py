@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from callgate.failures import BadInput
-from callgate.proposer.definitions import definitions
 from callgate.tools.arguments import validate
+from callgate.tools.definitions import definitions
 from callgate.tools.options import tool
 from callgate.tools.toolbox import Tool, Toolbox
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from callgate.tools.strictness import strict
-from callgate.tools.toolbox import Tool
+from callgate.tools.tool import Tool
 
 
 def definitions(tools: Iterable[Tool]) -> list[dict[str, Any]]:
