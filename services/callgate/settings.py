@@ -80,6 +80,9 @@ class BighubSettings:
     """One call, connect to last byte."""
     evaluator_seconds: float = 900.0
     """How long an action waits for a BIGHUB that can't be reached before it is blocked."""
+    batch: int = 1
+    """Actions that are asked about in one request, where they come at the same moment. 1: each in its own, since
+    only such requests carry an idempotency key. More spares CPU on both sides: see docs/performance.md."""
     valid_seconds: float = 300.0
     """How long a decision may be acted on. Older ones are evaluated anew."""
 
@@ -139,6 +142,19 @@ class ApprovalSettings:
     changes."""
     trusted: bool = False
     """Whether votes on the entrance are believed unsigned. Whoever can write the topic can then approve."""
+    keys: str = ""
+    """JWKS file, or https address of one, with the approvers' keys. A file is read again when it changes, an address
+    every minute, and at once for a key that is not known."""
+    audience: str = "callgate"
+    """This installation's name in signatures. Give each its own, or a vote for one could be cast in another as well."""
+    oidc_issuer: str = ""
+    """Identity provider whose id tokens stand for votes: its issuer, to the letter."""
+    oidc_client: str = ""
+    """Client id that the id tokens must be for."""
+    oidc_keys: str = ""
+    """Address of the provider's JWKS; empty: as its discovery document says."""
+    oidc_claim: str = "email"
+    """The claim that names the approver. `email` counts only with `email_verified`; `sub` is for good."""
     valid_seconds: float = 300.0
     """How long an approval may be acted on after it is given."""
 
@@ -241,6 +257,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_WORKER_WINDOW": (1, 16_384),
     "CALLGATE_WORKER_COMMIT_SHARE": (0.01, 1),
     "CALLGATE_WORKER_BRAKE_RATIO": (0, 1),
+    "CALLGATE_BIGHUB_BATCH": (1, 100),
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
     "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
     "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),

@@ -7,10 +7,11 @@ that a vote which the log holds before it is counted before it.
 from __future__ import annotations
 
 from callgate.approvals import tally as counting
-from callgate.approvals.intake import ballot
+from callgate.approvals.intake import ballot, hold_approval
 from callgate.approvals.resolving import decided, resolution_effects
 from callgate.approvals.state import changes, forgotten, load
 from callgate.approvals.tally import Tally
+from callgate.approvers.entrance import Entrance, SignedEntrance, TrustedEntrance
 from callgate.events import topics
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast
 from callgate.events.codec import Envelope
@@ -24,6 +25,12 @@ from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
 FORWARDING_SECONDS = 0.5
 """How long after a deadline its timer waits: a vote in time may still be on its way from entrance to ballots."""
 
+UNKNOWN = "votes of nobody known"
+"""The share of the worker that all votes have together whose sender is not known, or that were refused."""
+
+COUNTING = "counting"
+"""The share of the worker that counting has: not that of what nobody can read, which junk fills as well."""
+
 _DUE = "due/"
 _FORGET = "forget/"
 
@@ -31,28 +38,44 @@ _FORGET = "forget/"
 class ApprovalHandler:
     """See `worker.effects.Handler`."""
 
-    def __init__(self, settings: ApprovalSettings, metrics: Metrics) -> None:
-        """`settings.trusted` decides what unsigned votes are worth."""
+    def __init__(self, settings: ApprovalSettings, metrics: Metrics, entrance: Entrance | None = None) -> None:
+        """`entrance` says what votes are worth. Without one `settings.trusted` does: all of them, or none."""
         self._settings = settings
         self._metrics = metrics
+        closed = SignedEntrance(settings.audience)
+        self._entrance = entrance or (TrustedEntrance() if settings.trusted else closed)
 
     def lane(self, event: Event, record: Record) -> str:
-        """The approval, apart for votes at the entrance: what waits there must not hold up the counting."""
+        """The approval. Votes at the entrance, and those refused there, are apart: neither may hold up the counting.
+
+        Votes keep their order as far as the entrance has queues for them.
+        """
         match event:
             case ApprovalVoted():
-                return f"vote/{event.approval_id}"
+                queue = self._entrance.queue(event)
+                return f"{record.topic}/{record.offset}" if queue is None else f"vote/{event.approval_id}/{queue}"
+            case BallotCast(verification="refused"):
+                return f"{record.topic}/{record.offset}"
             case ApprovalRequested() | BallotCast() | ApprovalDue():
                 return event.approval_id
             case _:
                 return f"{record.topic}/{record.offset}"
 
     def tenant(self, event: Event) -> str:
-        """The action's tenant; votes say of none, so each voter is given a share of their own."""
+        """The action's tenant; votes say of none, so each sender that is known has a share, and all others have one.
+
+        So junk, under however many names and about however many approvals, takes no more than one sender's share.
+        """
         match event:
             case ApprovalRequested():
                 return event.action.ref.tenant
             case ApprovalVoted():
-                return f"votes of {event.approver}"
+                sender = self._entrance.sender(event)
+                return UNKNOWN if sender is None or not self._entrance.known(sender) else f"votes of {sender}"
+            case BallotCast(verification="refused"):
+                return UNKNOWN
+            case BallotCast() | ApprovalDue():
+                return COUNTING
             case _:
                 return ""
 
@@ -60,7 +83,10 @@ class ApprovalHandler:
         """One vote, question, ballot or moment."""
         match envelope.event:
             case ApprovalVoted() as vote:
-                return self._cast(vote, context)
+                return await self._cast(vote, context)
+            case BallotCast(verification="refused"):
+                # It is evidence where it stands. The tally needs no copy, least of all of junk about what nobody asked.
+                return NOTHING
             case ApprovalRequested() | BallotCast() | ApprovalDue() as event:
                 return self._count(event, context)
             case _:
@@ -99,11 +125,12 @@ class ApprovalHandler:
         result = counting.Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
         return Effects(publish=(Publish(decided(request, result, self._settings.valid_seconds)),))
 
-    def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
+    async def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
         if context.delivered is None:
             raise PermanentFailure("a vote without its record")
-        cast = ballot(vote, context.delivered, trusted=self._settings.trusted, partitions=context.partitions)
-        return Effects(publish=(Publish(cast),))
+        hold_approval(vote, context.partitions)
+        verdict = await self._entrance.judge(vote, context.delivered.timestamp)
+        return Effects(publish=(Publish(ballot(vote, context.delivered, verdict)),))
 
     def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
         if isinstance(event, ApprovalRequested) and event.kind != "action":

@@ -114,6 +114,10 @@ def check_means(settings: Settings, services: Sequence[Service], toolbox: Toolbo
         raise BadInput(
             "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox, or set CALLGATE_TOOLS"
         )
+    if "approvals" in services:
+        from callgate.approvers.entrance import check
+
+        check(settings.approval)
 
 
 async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:

@@ -74,7 +74,7 @@ def dev(
         log=address or settings.log,
         tools=tools or settings.tools,
         bighub=BighubSettings(key=Secret("sandbox")),
-        approval=replace(settings.approval, trusted=True),
+        approval=replace(settings.approval, trusted=True, keys="", oidc_issuer=""),
     )
     if not settings.tools:
         raise BadInput(

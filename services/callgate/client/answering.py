@@ -23,6 +23,7 @@ from callgate.events import ids, topics
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.events.routing import ballot_partition
 from callgate.events.turns import ActionReply
+from callgate.failures import CallgateError
 from callgate.tools.masking import mask
 
 Context = dict[str, Any]
@@ -30,9 +31,6 @@ Context = dict[str, Any]
 
 Callback = Callable[[Context], Any] | Callable[[Context], Awaitable[Any]]
 """Returns `{"resolution": "approved" | "denied", "comment": …}`. A sync one runs in a thread of its own."""
-
-Signer = Callable[[ApprovalVoted], ApprovalVoted]
-"""Gives a vote its signature, where the log's entrance for votes asks for one."""
 
 _YES: frozenset[str] = frozenset({"approved"})
 _NO: frozenset[str] = frozenset({"denied", "rejected"})
@@ -60,15 +58,16 @@ class Answering:
         *,
         approver: str,
         seconds: float,
-        sign: Signer | None = None,
     ) -> None:
-        """`seconds` is how long the callback may take. Nothing is asked before `hear`."""
+        """`cast` writes a vote, signed where it must be; `seconds` is how long the callback may take.
+
+        Nothing is asked before `hear`.
+        """
         self._followers = followers
         self._cast = cast
         self._callback = callback
         self._approver = approver
         self._seconds = seconds
-        self._sign = sign
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._questions: dict[str, asyncio.Task[None]] = {}
         self.asked: list[Asked] = []
@@ -127,9 +126,9 @@ class Answering:
             comment=comment,
         )
         try:
-            await self._cast(vote if self._sign is None else self._sign(vote))
-        except Exception as error:  # noqa: BLE001 - the signer is the user's code too
-            return f"the vote was not cast: {type(error).__name__}"
+            await self._cast(vote)
+        except CallgateError as error:
+            return f"the vote was not cast: {error}"
         return None
 
 

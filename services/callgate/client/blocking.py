@@ -10,9 +10,9 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from callgate.client.answering import Callback, Signer
+from callgate.client.answering import Callback
 from callgate.client.asking import Caller, Messages, RunOptions, TurnOptions
 from callgate.client.checking import Evaluations
 from callgate.client.client import Answer, Client
@@ -24,6 +24,9 @@ from callgate.events.outcomes import OutcomeObserved
 from callgate.failures import BadInput
 from callgate.log.port import Position
 from callgate.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from callgate.approvers.signing import SigningKey
 
 T = TypeVar("T")
 
@@ -92,7 +95,7 @@ class SyncClient:
         on_approval_required: Callback,
         approver: str | None = None,
         callback_timeout: float = 300.0,
-        sign: Signer | None = None,
+        key: SigningKey | None = None,
         **options: Unpack[RunOptions],
     ) -> Response:
         """See `Client.run_with_approval`. The callback is called in another thread."""
@@ -104,7 +107,7 @@ class SyncClient:
                 on_approval_required=on_approval_required,
                 approver=approver,
                 callback_timeout=callback_timeout,
-                sign=sign,
+                key=key,
                 **options,
             ),
         )
@@ -125,9 +128,9 @@ class SyncClient:
             "check_tool", lambda client: client.check_tool(tool_name, arguments, toolbox=toolbox, bighub=bighub)
         )
 
-    def vote(self, vote: ApprovalVoted) -> Position:
+    def vote(self, vote: ApprovalVoted, *, key: SigningKey | None = None) -> Position:
         """See `Client.vote`."""
-        return self._call("vote", lambda client: client.vote(vote))
+        return self._call("vote", lambda client: client.vote(vote, key=key))
 
     def observe(self, outcome: OutcomeObserved) -> Position:
         """See `Client.observe`."""

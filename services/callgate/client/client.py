@@ -9,13 +9,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import asdict
+from functools import partial
 from types import TracebackType
-from typing import Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, Unpack, overload
 
 import msgspec
 import orjson
 
-from callgate.client.answering import Answering, Callback, Signer
+from callgate.client.answering import Answering, Callback
 from callgate.client.asking import Caller, Messages, Named, RunOptions, TurnOptions, check, request_options, seconds_of
 from callgate.client.asking import named as naming
 from callgate.client.checking import Evaluations, check_tool
@@ -43,6 +44,9 @@ from callgate.events.turns import (
 from callgate.failures import BadInput
 from callgate.log.port import CommitUnknown, Log, LogUnavailable, Outgoing, Position
 from callgate.tools.toolbox import Toolbox
+
+if TYPE_CHECKING:
+    from callgate.approvers.signing import SigningKey
 
 Reply = ActionReply | TurnCompleted
 """What an agent hears of its turn: where each call stands, and at last the turn's end."""
@@ -122,22 +126,24 @@ class Client:
         on_approval_required: Callback,
         approver: str | None = None,
         callback_timeout: float = 300.0,
-        sign: Signer | None = None,
+        key: SigningKey | None = None,
         **options: Unpack[RunOptions],
     ) -> Response:
         """`run`, where a callback is asked about each call that waits for a person. See `client.answering`.
 
-        Its answer is cast as a vote of `approver`, or of the client's `Caller.approver`. No answer, an error or
-        `callback_timeout` seconds without one is no vote, and never a yes. `approvals` in the response says what
-        became of each question.
+        Its answer is cast as a vote of `approver`, or of the client's `Caller.approver`, signed with `key` if there is
+        one. No answer, an error or `callback_timeout` seconds without one is no vote, and never a yes. `approvals` in
+        the response says what became of each question.
         """
         voter = approver or self._caller.approver
         if not voter:
             raise BadInput("approver", "is not given", "Say in whose name the callback answers")
+        if key is not None and voter not in key.approvers:
+            names = ", ".join(key.approvers)
+            raise BadInput("approver", f"the key can't sign for {voter}", f"It signs for {names}")
+        cast = partial(self.vote, key=key)
         named, turn = self._asked(messages, model, options)
-        answering = Answering(
-            self._followers, self.vote, on_approval_required, approver=voter, seconds=callback_timeout, sign=sign
-        )
+        answering = Answering(self._followers, cast, on_approval_required, approver=voter, seconds=callback_timeout)
         starts = await self._log.ends(topics.BALLOTS.name) if named.fresh else {}
         try:
             response = await self._outcome(
@@ -269,9 +275,12 @@ class Client:
         where = home(origin.tenant, origin.session, self._log.partitions)
         return ids.turn_key(where, origin.tenant, origin.session, origin.turn)
 
-    async def vote(self, vote: ApprovalVoted) -> Position:
-        """Cast a vote. Whether it counts is decided by the tally and shown in `approvals.resolved`."""
-        return await self._publish(vote, "vote")
+    async def vote(self, vote: ApprovalVoted, *, key: SigningKey | None = None) -> Position:
+        """Cast a vote, signed with `key` if there is one (`approvers.signing.read_key`): then it must be the voter's.
+
+        Whether it counts is decided by the tally and shown in `approvals.resolved`.
+        """
+        return await self._publish(vote if key is None else key.signed(vote, self._clock.now()), "vote")
 
     async def observe(self, outcome: OutcomeObserved) -> Position:
         """Report what happened in the world after an action."""

@@ -83,7 +83,7 @@ class ApprovalVoted(Event, frozen=True, kw_only=True):
     """The text for the model, with `respond`."""
     delegate_to: str | None = None
     signature: str | None = None
-    """Compact JWS (EdDSA) over the vote, where the entrance asks for one."""
+    """Compact JWS (EdDSA) over the vote, or an id token whose nonce names it, where the entrance asks for proof."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -100,6 +100,8 @@ class BallotCast(Event, frozen=True, kw_only=True):
     verification: Literal["trusted", "signed", "refused"]
     refusal: str | None = None
     """Why the vote was refused; a refused vote stays as evidence and changes nothing."""
+    key: str | None = None
+    """The kid of the key that proved who votes, where the vote was signed."""
     policy_digest: str = ""
     appended_at: Seconds
     """When the log appended the vote: the time that counts, whatever the voter's clock says."""

@@ -59,7 +59,7 @@ class Dispatch:
         self._lanes = workshop.lanes
         self._lose = lose
         self._topics = {topic.name: topic for topic in workshop.job.topics}
-        self._attempts = Attempts(workshop, ledger, submit=self._submit, context=context)
+        self._attempts = Attempts(claim, workshop, ledger, submit=self._submit, context=context)
         self._alarm = Alarm(workshop.clock, self._ring)
         self._works: dict[Work, None] = {}  # in memory, oldest first
         self._tenants: Counter[str] = Counter()

@@ -150,6 +150,7 @@ class LeaseRunner:
             return
         self._over = True
         self._shop.metrics.lease_lost(how)
+        self._shop.brake.forget(self._claim)
         _log.info("a lease has ended", lease=self.lease.number, how=how)
         self._committer.end()
         self.dispatch.end()
