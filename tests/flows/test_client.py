@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.signing_values import LEE, key_file
+from tests.support.small_gate import REVIEW, small_gate
 from tests.support.whole import Whole, message, whole
 
 from callgate.client.asking import Caller
@@ -16,7 +18,10 @@ from callgate.client.client import Client
 from callgate.clock import SystemClock
 from callgate.events import topics
 from callgate.events.approvals import ApprovalVoted
+from callgate.failures import BadInput
+from callgate.tools.toolbox import Toolbox
 
+APPROVED = {"resolution": "approved"}
 CALLER = Caller(tenant="acme", agent="bot", approver="zoe")
 
 
@@ -168,3 +173,21 @@ async def test_no_plain_answer_is_never_yes(tmp_path: Path, callback: Any) -> No
         assert asked["reason"]
         assert gate.marks.effects == {}
         assert not [each for each in await gate.events(topics.VOTES) if isinstance(each, ApprovalVoted)]
+
+
+@pytest.mark.parametrize(("key", "status"), [(LEE, "executed"), (None, "expired")], ids=["signed", "unsigned"])
+async def test_a_callback_s_answer_is_signed_where_votes_must_be(tmp_path: Path, key: Any, status: str) -> None:
+    """With the approver's key the vote counts as a signed one; without it, it counts for nothing."""
+    box = Toolbox()
+
+    @box.tool
+    def act(n: int) -> int:
+        return n
+
+    async with small_gate(tmp_path, box, policy=REVIEW, trusted=False, keys=str(key_file(tmp_path, LEE))) as gate:
+        response = await gate.client.run_with_approval(
+            'call act {"n": 1}', "any", on_approval_required=lambda _: APPROVED, approver="lee", key=key, timeout=60
+        )
+        assert response["execution"]["last"]["status"] == status
+        with pytest.raises(BadInput, match="can't sign for zoe"):
+            await gate.client.run_with_approval("hi", "any", on_approval_required=lambda _: APPROVED, key=LEE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +65,18 @@ async def small_gate(
     script: str = "",
     faults: str = "",
     services: Sequence[Any] = SERVICES,
+    **approval: Any,
 ) -> AsyncIterator[SmallGate]:
-    """All services in this process."""
+    """All services in this process; `approval` are changes to how people are asked."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         box = Sandbox(policy=parse_policy(policy), script=parse_script(script), faults=parse_faults(faults))
         sandbox = await stack.enter_async_context(box)
         log = await open_log(f"sqlite:///{path / 'log.db'}", clock=clock)
         stack.push_async_callback(log.close)
-        await stack.enter_async_context(hosted(settings_for(sandbox.url, 900.0), log, clock, services, toolbox))
+        settings = settings_for(sandbox.url, 900.0)
+        settings = replace(settings, approval=replace(settings.approval, **approval))
+        await stack.enter_async_context(hosted(settings, log, clock, services, toolbox))
         client = await stack.enter_async_context(Client(log, clock, caller=CALLER))
         yield SmallGate(log, client, sandbox)
 
