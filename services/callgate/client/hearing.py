@@ -17,7 +17,7 @@ from callgate.events.turns import ActionReply, ReplyStreamed, TurnCompleted
 STRAGGLERS_SECONDS = 1.0
 """How long the last pieces of a stream are waited for when the turn has ended; it is best effort."""
 
-_SAID_BY_REPLIES = frozenset({"execution_event", "final_response", "response_done", "response_failed"})
+_SAID_BY_REPLIES = frozenset({"final_response", "response_done", "response_failed"})
 _LAST = frozenset({"response_done", "response_failed"})
 _FAILED = frozenset({"failed", "refused"})
 
@@ -68,7 +68,8 @@ async def steps(
         while not told.over:
             try:
                 # No time-out around a `yield`: it would strike the caller, in whatever it does between two steps.
-                event = await asyncio.wait_for(events.get(), until - now())
+                # What has been heard already is told, however long the caller took.
+                event = await asyncio.wait_for(events.get(), until - now()) if events.empty() else events.get_nowait()
             except TimeoutError:
                 break
             if isinstance(event, BaseException):
@@ -90,6 +91,7 @@ class _Told:
         self.completed: TurnCompleted | None = None
         self._streamed = False
         self._calls: set[tuple[str, str]] = set()
+        self._ended: set[str] = set()
 
     @property
     def over(self) -> bool:
@@ -102,14 +104,25 @@ class _Told:
             self.completed = event
         elif isinstance(event, ActionReply):
             self.replies.append(event)
-            if (event.action_id, event.status) not in self._calls:
-                self._calls.add((event.action_id, event.status))
-                return {"type": "execution_event", "event": shapes.call_event(event)}
+            return self._standing(shapes.call_event(event))
         elif isinstance(event, ReplyStreamed):
             self._streamed = self._streamed or event.kind in _LAST
+            if event.kind == "execution_event":
+                # In its place between the texts; the replies tell it in any case, if need be later.
+                return self._standing(orjson.loads(bytes(event.data)))
             if event.kind not in _SAID_BY_REPLIES:
                 return _step(event)
         return None
+
+    def _standing(self, call: dict[str, Any]) -> Step | None:
+        """Where a call stands, unless that was told, or its end was."""
+        name, status = str(call.get("action_id") or call.get("call_id")), str(call.get("status"))
+        if (name, status) in self._calls or name in self._ended:
+            return None
+        self._calls.add((name, status))
+        if status not in shapes.WAITS:
+            self._ended.add(name)
+        return {"type": "execution_event", "event": call}
 
 
 def _step(event: ReplyStreamed) -> Step:

@@ -20,6 +20,9 @@ Response = dict[str, Any]
 
 WAITING = "waiting"
 
+WAITS = frozenset({"approval_required", "in_doubt"})
+"""Standings of a call that are followed by another; every other one is its end."""
+
 
 def ended(completed: TurnCompleted) -> Response:
     """The response of a turn that is over."""
@@ -49,7 +52,7 @@ def waiting(turn_key: str, replies: Iterable[ActionReply]) -> Response:
         if _is_end(reply) or reply.action_id not in latest or not _is_end(latest[reply.action_id]):
             latest[reply.action_id] = reply
     events = [call_event(each) for each in sorted(latest.values(), key=lambda each: (each.round, each.position))]
-    still = [event for event in events if event["status"] in ("approval_required", "in_doubt")]
+    still = [event for event in events if event["status"] in WAITS]
     first = next(iter(latest.values()), None)
     return {
         "llm_response": None,
@@ -99,7 +102,7 @@ def text_of(response: object) -> str:
 
 
 def _is_end(reply: ActionReply) -> bool:
-    return reply.status not in ("approval_required", "in_doubt")
+    return reply.status not in WAITS
 
 
 def _plain(shape: dict[str, Any]) -> dict[str, Any]:
