@@ -24,10 +24,10 @@ from callgate.approvers.signing import make_key
 from callgate.approvers.token import header_of
 from callgate.approvers.verification import hold_signed
 from callgate.cli.main import cli
+from callgate.environment import names
 from callgate.events import topics
 from callgate.events.approvals import ApprovalVoted
 from callgate.events.codec import decode
-from callgate.settings import names
 
 DOCUMENT = (Path(__file__).resolve().parents[2] / "docs" / "approvals.md").read_text(encoding="utf-8")
 HEADERS = (("ce_type", b"callgate.approval.voted.v1"),)

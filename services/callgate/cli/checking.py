@@ -63,7 +63,8 @@ def check(
 
 
 def _all(address: str | None, tools: str | None, policy: Path | None, *, online: bool) -> Iterator[Finding]:
-    from callgate.settings import BadSettings, Settings, load
+    from callgate.environment import BadSettings, load
+    from callgate.settings import Settings
 
     try:
         settings = load(os.environ)
@@ -97,7 +98,7 @@ def _looked(what: str, look: Callable[[], tuple[Grade, str]]) -> Iterator[Findin
 
 
 def _unknown(environ: os._Environ[str]) -> list[str]:
-    from callgate.settings import names
+    from callgate.environment import names
 
     known = {*names(), "CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA"}
     return sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
