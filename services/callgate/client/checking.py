@@ -19,9 +19,9 @@ import orjson
 from callgate.bighub.requests import EvaluateRequest
 from callgate.bighub.resolve import Resolution
 from callgate.client.asking import Caller
+from callgate.environment import load
 from callgate.events.actions import Fault
 from callgate.failures import BadInput
-from callgate.settings import load
 from callgate.tools.arguments import parse, validate
 from callgate.tools.masking import mask
 from callgate.tools.toolbox import Arguments, Tool, Toolbox

@@ -10,9 +10,10 @@ from pathlib import Path
 from callgate.client.asking import Caller
 from callgate.client.client import Client
 from callgate.clock import SystemClock
+from callgate.environment import load
 from callgate.failures import BadInput
 from callgate.log.address import MEMORY, file_of, open_log
-from callgate.settings import KafkaSettings, TopicSettings, load
+from callgate.settings import KafkaSettings, TopicSettings
 
 _FIELD = "CALLGATE_LOG"
 _PATIENCE_SECONDS = 5.0
