@@ -36,11 +36,11 @@ async def test_h04_a_report_that_fails_relabels_nothing(tmp_path: Path) -> None:
 
 
 async def test_h06_reporting_takes_no_time_of_a_turn(tmp_path: Path) -> None:
-    """While each report takes seconds, a turn takes what its own work takes."""
-    slow = '[[fault]]\nroute = "POST {}*"\ndelay_seconds = 8\n'
+    """While each report takes half a minute, a turn takes what its own work takes."""
+    slow = '[[fault]]\nroute = "POST {}*"\ndelay_seconds = 30\n'
     faults = slow.format("/outcomes/") + slow.format("/ingest")
     async with small_gate(tmp_path, box_of([]), faults=faults) as gate:
         began = time.monotonic()
         assert statuses(await gate.client.run('call act {"n": 1}', "any")) == ["executed"]
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < 25
         # The services are left without their drain: what is being reported is reported by whoever comes next.
