@@ -102,24 +102,12 @@ async def _shown_as_it_comes(client: Client, key: str) -> None:
 
 def _tell(completed: TurnCompleted, *, streamed: bool) -> None:
     """The model's last word; it was shown already where it was streamed."""
-    if not streamed and (text := text_of(bytes(completed.llm_response))):
+    from callgate.client.shapes import text_of
+
+    if not streamed and (text := text_of(orjson.loads(bytes(completed.llm_response)))):
         click.echo(visible(text))
     if completed.reason and completed.status != "refused":
         click.echo(visible(f"{completed.status}: {completed.reason}"), err=True)
-
-
-def text_of(response: bytes) -> str:
-    """What an answer says in words, refusals too."""
-    value = orjson.loads(response)
-    output = value.get("output") if isinstance(value, dict) else None
-    parts = [
-        part
-        for item in (output if isinstance(output, list) else [])
-        if isinstance(item, dict) and item.get("type") == "message"
-        for part in (item.get("content") or [])
-        if isinstance(part, dict)
-    ]
-    return "\n".join(str(part.get("text") or part.get("refusal") or "") for part in parts)
 
 
 def _given(said: str) -> Any:

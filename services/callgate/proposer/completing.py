@@ -6,14 +6,15 @@ them, and each names tool, status, decision, recommendation, risk_score and enfo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import orjson
 
-from callgate.events.actions import ActionFinished, Decision
+from callgate.bighub.wording import decision_shape, raw
+from callgate.events.actions import ActionFinished
 from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.events.turns import TurnCompleted
 from callgate.proposer.calls import Recorded
@@ -23,8 +24,6 @@ from callgate.proposer.state import End, TurnEntry
 _MARGIN = 20_000
 """Bytes left in a record for its headers and the fields beside the three large ones."""
 
-_MODES: Mapping[str, str] = {"allow": "autonomous", "review": "review", "needs_context": "needs_context"}
-_RESULTS: Mapping[str, str] = {"allow": "allowed", "review": "requires_approval"}
 _NULL = b"null"
 
 
@@ -38,11 +37,11 @@ def execution_event(finished: ActionFinished, *, deliverable: bool = True) -> ms
         "position": ref.position,
         "status": finished.status,
         "via": finished.via,
-        "decision": _decision(finished.status, decision),
+        "decision": decision_shape(finished.status, decision),
         "recommendation": decision.recommendation,
         "risk_score": decision.risk_score,
         "enforcement_mode": decision.enforcement_mode,
-        "output": _raw(finished.output) if deliverable else None,
+        "output": raw(finished.output) if deliverable else None,
         "error": finished.error,
     }
     if finished.action.fault is not None:
@@ -147,34 +146,3 @@ def _clean(response: bytes) -> bytes:
     except UnicodeDecodeError:
         return _NULL
     return response
-
-
-def _decision(status: str, decision: Decision) -> dict[str, Any]:
-    """The decision in BIGHUB's words. `can_run` says whether it did run, so it can't contradict the status."""
-    ran = status in {"executed", "tool_error"}
-    verdict = decision.verdict
-    return {
-        "request_id": decision.request_id,
-        "verdict": verdict,
-        "by": decision.by,
-        "mode": decision.enforcement_mode or _MODES.get(verdict, "blocked"),
-        "result": _RESULTS.get(verdict, "blocked"),
-        "allowed": verdict == "allow",
-        "can_run": ran,
-        "needs_review": decision.approval_id is not None or verdict == "review",
-        "requires_approval": decision.approval_id is not None or verdict == "review",
-        "needs_more_context": verdict == "needs_context",
-        "should_not_run": not ran,
-        "risk": decision.risk_score,
-        "risk_score": decision.risk_score,
-        "reason": decision.reason,
-        "better_action": _raw(decision.better_action),
-        "constraints": _raw(decision.constraints),
-        "approval_id": decision.approval_id,
-        "approvers": list(decision.approvers),
-    }
-
-
-def _raw(value: msgspec.Raw | None) -> orjson.Fragment | None:
-    """Raw JSON inside JSON, undecoded."""
-    return None if value is None else orjson.Fragment(bytes(value))

@@ -22,13 +22,13 @@ from callgate.log.port import Log
 from callgate.proposer import rounds, state
 from callgate.proposer.asking import KeyRefused, Model
 from callgate.proposer.completing import Conversation, completed, recorded_event
-from callgate.proposer.definitions import definitions
 from callgate.proposer.proposing import Proposals, Turn, propose
 from callgate.proposer.rounds import Judged, Usage
 from callgate.proposer.state import Asked, End, Kept, TurnEntry
 from callgate.proposer.streaming import Strand
 from callgate.settings import Settings
 from callgate.telemetry.metrics import Metrics
+from callgate.tools.definitions import definitions
 from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Table, Timer
 

@@ -14,6 +14,7 @@ from typing import Any, get_args
 from callgate.events.actions import CallKind, Effect
 from callgate.failures import BadInput
 from callgate.tools.arguments import Validator, compile_schema
+from callgate.tools.strictness import obstacle
 from callgate.tools.tool import Tool
 
 MAX_NAME = 256
@@ -90,11 +91,16 @@ def _schema(tool: Tool) -> Validator:
     parameters: Any = tool.parameters
     if not isinstance(parameters, Mapping) or parameters.get("type") != "object":
         raise _bad(tool, "`parameters` is not the schema of an object", 'Its root must say "type": "object"')
+    if tool.strict is not None and not isinstance(tool.strict, bool):
+        raise _bad(tool, "`strict` is neither true nor false", "Leave it out to have it wherever the model's API can")
     try:
         tool.version()
-        return compile_schema(parameters)
+        validator = compile_schema(parameters)
     except (ValueError, TypeError) as error:
         raise _bad(tool, f"`parameters` is not a JSON Schema: {error}", "Mend the schema") from error
+    if tool.strict and (reason := obstacle(parameters)) is not None:
+        raise _bad(tool, f"can't be strict: {reason}", "Mend that, or leave `strict` out")
+    return validator
 
 
 def _bad(tool: Tool, problem: str, way_out: str) -> BadInput:

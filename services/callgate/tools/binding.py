@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 
+from callgate.tools.pydantic_models import built
+
 _PLAIN: frozenset[Any] = frozenset({str, bool, Any, object})
 
 
@@ -45,7 +47,7 @@ def bound(function: Callable[..., Any], types: Mapping[str, Any]) -> Callable[..
 def convertible(kind: Any) -> str | None:
     """Why JSON can't be converted to `kind`, or None if it can."""
     try:
-        msgspec.convert(None, kind)
+        msgspec.convert(None, kind, dec_hook=lambda *_: None)
     except msgspec.ValidationError:
         return None
     except (TypeError, NameError, AttributeError) as error:
@@ -55,4 +57,4 @@ def convertible(kind: Any) -> str | None:
 
 def _convert(value: Any, kind: Any) -> Any:
     # JSON Schema counts 1.0 as an integer, Python does not.
-    return int(value) if kind is int and isinstance(value, float) else msgspec.convert(value, kind)
+    return int(value) if kind is int and isinstance(value, float) else msgspec.convert(value, kind, dec_hook=built)

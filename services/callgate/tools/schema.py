@@ -19,8 +19,12 @@ from typing import Any
 
 import orjson
 
+from callgate.tools import pydantic_models
 from callgate.tools.binding import convertible
 from callgate.tools.tool import CALL, Call
+from callgate.tools.untypable import Untypable
+
+__all__ = ["Signature", "Untypable", "read_signature"]
 
 Schema = dict[str, Any]
 
@@ -38,10 +42,6 @@ _LISTS = (list, collections.abc.Sequence)
 _SETS = (set, frozenset)
 _MAPPINGS = (dict, collections.abc.Mapping)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-class Untypable(ValueError):  # noqa: N818 - it is said of the signature
-    """The signature has no JSON Schema. The message names the parameter and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,9 @@ def _schema(annotation: Any, place: str, within: tuple[type, ...]) -> Schema:
 
 
 def _class_schema(kind: type, place: str, within: tuple[type, ...]) -> Schema | None:
-    """Enums, dataclasses and typed dicts; None for a class of any other sort."""
+    """Enums, dataclasses, typed dicts and pydantic models; None for a class of any other sort."""
+    if pydantic_models.is_model(kind):
+        return pydantic_models.schema(kind, place)
     if issubclass(kind, enum.Enum):
         return _choices(tuple(member.value for member in kind), place)
     if not dataclasses.is_dataclass(kind) and not typing.is_typeddict(kind):

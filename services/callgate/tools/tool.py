@@ -44,6 +44,9 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object"})
     """JSON Schema of the arguments."""
     description: str = ""
+    strict: bool | None = None
+    """Whether the model is held to the schema while it writes. None: where the API takes the schema so. True: refused
+    at registration where it doesn't. False: never. The gate holds every call to the schema in any case."""
     effect: Effect = "unsafe"
     probe: Callable[[Call, Arguments], Any] | None = None
     """For `verifiable`: says whether the effect happened: True, False, or None for unknown."""

@@ -15,12 +15,14 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, cast, overload
 
-from callgate.events.actions import CallKind, Effect, Fault
+from callgate.events.actions import Fault
 from callgate.failures import BadInput
 from callgate.tools import admission, binding
 from callgate.tools.arguments import Validator, validate
+from callgate.tools.definitions import definitions
+from callgate.tools.options import Options, ToolOptions, closed, declared_options, settled
 from callgate.tools.schema import Untypable, read_signature
 from callgate.tools.tool import CALL, Arguments, Call, Tool
 
@@ -29,31 +31,6 @@ __all__ = ["Arguments", "Call", "Entry", "Tool", "ToolOptions", "Toolbox"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 _RESOLVED_KEPT = 4096
-
-
-class ToolOptions(TypedDict, total=False):
-    """What the decorator takes: the fields of `Tool` that a function's signature and docstring don't tell."""
-
-    name: str
-    parameters: Mapping[str, Any]
-    description: str
-    effect: Effect
-    probe: Callable[[Call, Arguments], Any]
-    timeout_seconds: float
-    parallel: bool
-    honours: tuple[str, ...]
-    sensitive: tuple[str, ...]
-    value_from_args: Callable[[Arguments], float | None]
-    target_from_args: Callable[[Arguments], str]
-    metadata_from_args: Callable[[Arguments], Mapping[str, Any]]
-    effect_key_from_args: Callable[[Arguments], str | None]
-    action_name: str
-    domain: str
-    actor: str
-    environment: str
-    risk: str
-    system: str
-    kinds: tuple[CallKind, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,18 +72,57 @@ class Toolbox:
     @overload
     def tool(self, function: None = None, /, **options: Unpack[ToolOptions]) -> Callable[[F], F]: ...
 
-    def tool(self, function: F | None = None, /, **options: Unpack[ToolOptions]) -> F | Callable[[F], F]:
-        """Register a function, bare or with options. The function itself is returned unchanged.
+    @overload
+    def tool(self, name: str, function: F, /, **options: Unpack[Options]) -> F: ...
+
+    def tool(
+        self, function: F | str | None = None, named: F | None = None, /, **options: Unpack[ToolOptions]
+    ) -> F | Callable[[F], F]:
+        """Register a function: bare, with options, or as `tool("refund", refund)`. It is returned unchanged.
 
         Name, description and schema come from the function unless they are given. A parameter `call` is filled with
-        the `Call`; enums and dataclasses in the signature are built from the arguments.
+        the `Call`; enums, dataclasses and pydantic models in the signature are built from the arguments.
         """
+        if isinstance(function, str):
+            if named is None:
+                raise BadInput(f"tool {function!r}", "has no function", "Give the function after the name")
+            if "name" in options:
+                raise BadInput(f"tool {function!r}", "has two names", "Give the name once")
+            self.register(_declared(named, {**options, "name": function}))
+            return named
 
         def decorate(decorated: F) -> F:
             self.register(_declared(decorated, options))
             return decorated
 
         return decorate if function is None else decorate(function)
+
+    def register_tool(self, name: str, fn: F, **options: Unpack[Options]) -> F:
+        """Register a function under a name. The function itself is returned unchanged."""
+        self.register(_declared(fn, {**options, "name": name}))
+        return fn
+
+    def action(
+        self,
+        *,
+        system: str | None = None,
+        risk: str | None = None,
+        environment: str | None = None,
+        **options: Any,
+    ) -> Callable[[F], F]:
+        """A decorator for functions that act on one system; used on several, all have the same options."""
+
+        def decorate(decorated: F) -> F:
+            about = {"system": system, "risk": risk, "environment": environment}
+            self.register(_declared(decorated, cast("ToolOptions", {**about, **options})))
+            return decorated
+
+        return decorate
+
+    def add(self, *functions: Callable[..., Any]) -> None:
+        """Register functions that were declared with `callgate.tools.options.tool`."""
+        for function in functions:
+            self.register(_declared(function, declared_options(function)))
 
     def get(self, name: str) -> Tool | None:
         """The tool of that name, or None."""
@@ -125,6 +141,10 @@ class Toolbox:
             if len(self._resolved) > _RESOLVED_KEPT:
                 self._resolved.popitem(last=False)
         return self._resolved.get(name)
+
+    def list_tools(self) -> list[dict[str, Any]]:
+        """The function tools as the Responses API takes them, for a program that asks its model itself."""
+        return definitions(self)
 
     @property
     def open(self) -> bool:
@@ -146,19 +166,23 @@ def _entry(tool: Tool) -> Entry:
     return Entry(tool=tool, version=tool.version(), validator=validator)
 
 
-def _declared(function: Callable[..., Any], options: ToolOptions) -> Tool:
+def _declared(function: Callable[..., Any], given: ToolOptions) -> Tool:
     """The tool that a decorated function is. A schema of the user's own wins over the signature."""
-    name = options.get("name") or str(getattr(function, "__name__", ""))
+    name = given.get("name") or str(getattr(function, "__name__", ""))
+    options = settled(given, name)
+    own = "parameters" in options
+    if own:
+        options["parameters"] = closed(options["parameters"], function)
     try:
         signature = read_signature(function)
     except Untypable as error:
-        if "parameters" not in options:
+        if not own:
             raise BadInput(
                 f"tool {name!r}", str(error), "Annotate it with JSON-like types, or give the decorator `parameters`"
             ) from error
         # With a schema of the user's own the function gets the arguments as they are.
         return Tool(**_rest(options, name, function), function=function, takes_call=_takes_call(function))
-    if "parameters" in options:
+    if own:
         return Tool(**_rest(options, name, function), function=function, takes_call=signature.takes_call)
     return Tool(
         **_rest(options, name, function),
@@ -168,7 +192,7 @@ def _declared(function: Callable[..., Any], options: ToolOptions) -> Tool:
     )
 
 
-def _rest(options: ToolOptions, name: str, function: Callable[..., Any]) -> dict[str, Any]:
+def _rest(options: dict[str, Any], name: str, function: Callable[..., Any]) -> dict[str, Any]:
     """What the options say, with the docstring's first paragraph as the description."""
     description = (inspect.getdoc(function) or "").split("\n\n", maxsplit=1)[0].replace("\n", " ")
     return {"description": description, **options, "name": name}

@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 from tests.support.approval_values import APPROVAL, vote
+from tests.support.reply_values import completed, reply, write
 
 from callgate.client.client import Client
 from callgate.client.reading import format_of
 from callgate.clock import SystemClock
 from callgate.events import ids, topics
-from callgate.events.codec import MAX_RECORD_BYTES, decode, encode
+from callgate.events.codec import MAX_RECORD_BYTES, decode
 from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
-from callgate.events.routing import address
 from callgate.events.turns import ActionReply, TurnCompleted, TurnOrigin, TurnRecorded
 from callgate.failures import BadInput
 from callgate.log.address import open_log
@@ -40,37 +40,6 @@ async def _everything(log: Log, topic: str) -> list[tuple[int, Event]]:
     for partition in range(log.partitions):
         found += [(partition, decode(each.value, each.headers).event) async for each in log.scan(topic, partition)]
     return found
-
-
-async def _write(log: Log, *events: Event) -> None:
-    for event in events:
-        at = address(event, log.partitions)
-        value, headers = encode(event, source="test", time=0.0)
-        await log.publish([Outgoing(at.topic, at.partition, at.key.encode(), value, headers)])
-
-
-def _completed(key: str, **changes: Any) -> TurnCompleted:
-    empty = msgspec.Raw(b"[]")
-    fields: dict[str, Any] = {"turn_key": key, "tenant": "acme", "session": "s-1", "turn": "1", "agent": "bot"}
-    rest: dict[str, Any] = {"llm_response": empty, "execution": empty, "items": empty, "completed_at": 1.0}
-    return TurnCompleted(**{**fields, **rest, "status": "completed", **changes})
-
-
-def _reply(key: str) -> ActionReply:
-    return ActionReply(
-        action_id=ids.action_id(key, 0, 0, "c"),
-        turn_key=key,
-        tenant="acme",
-        session="s-1",
-        turn="1",
-        round=0,
-        position=0,
-        call_id="c",
-        tool="pay",
-        digest="a" * 64,
-        status="approval_required",
-        replied_at=0.5,
-    )
 
 
 async def test_a_recorded_turn_is_written_home(log: Log) -> None:
@@ -156,14 +125,14 @@ async def test_replies_come_as_they_are_written_and_end_with_the_turn(log: Log) 
     client = Client(log, SystemClock())
     key = client.turn_key(ORIGIN)
     other = ids.turn_key(ids.partition_of(key) or 0, "acme", "s-2", "1")
-    await _write(log, _reply(other), _reply(key))
+    await write(log, reply(other), reply(key))
     seen: list[type] = []
 
     async def follow() -> None:
         seen.extend([type(reply) async for reply in client.replies(key)])
 
     follower = asyncio.create_task(follow())
-    await _write(log, _completed(other), _completed(key))
+    await write(log, completed(other), completed(key))
     async with asyncio.timeout(10):
         await follower
     assert seen == [ActionReply, TurnCompleted]
@@ -173,11 +142,11 @@ async def test_waiting_finds_what_was_said_before(log: Log) -> None:
     """A wait in another process, or a second one, finds the completed turn at once."""
     client = Client(log, SystemClock())
     key = client.turn_key(ORIGIN)
-    await _write(log, _completed(key))
+    await write(log, completed(key))
     for _ in range(2):
-        completed = await client.wait(key, timeout=10)
-        assert completed is not None
-        assert completed.turn_key == key
+        ended = await client.wait(key, timeout=10)
+        assert ended is not None
+        assert ended.turn_key == key
 
 
 async def test_a_wait_that_times_out_is_no_failure(log: Log) -> None:
@@ -185,7 +154,7 @@ async def test_a_wait_that_times_out_is_no_failure(log: Log) -> None:
     client = Client(log, SystemClock())
     key = client.turn_key(ORIGIN)
     assert await client.wait(key, timeout=0.01) is None
-    await _write(log, _completed(key))
+    await write(log, completed(key))
     assert await client.wait(key, timeout=10) is not None
 
 
@@ -194,7 +163,7 @@ async def test_an_unreadable_reply_is_passed_over(log: Log) -> None:
     client = Client(log, SystemClock())
     key = client.turn_key(ORIGIN)
     await log.publish([Outgoing(topics.REPLIES.name, ids.partition_of(key) or 0, None, b"junk", ())])
-    await _write(log, _completed(key))
+    await write(log, completed(key))
     assert await client.wait(key, timeout=10) is not None
 
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from tests.support.proposer_values import NOW, function_call, origin
 
 from callgate.events.turns import TurnSubmitted
-from callgate.proposer.definitions import definitions, strict
 from callgate.proposer.rounds import SEALED, fault_of, judge, output_items, request, wants_stream
+from callgate.tools.definitions import definitions
+from callgate.tools.strictness import strict
 from callgate.tools.toolbox import Tool, Toolbox
 
 REFUSAL = {"type": "message", "role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
