@@ -73,7 +73,7 @@ class Conversing:
             max_tool_rounds=turn.max_tool_rounds,
         )
         put = {state.turn_name(key): state.dump(opened), state.asked_name(key): state.dump(asked)}
-        return Effects(put=put, timers=(forget, _wake(key, now)))
+        return Effects(put=put, timers=(forget, _wake(key, entry.tenant, now)))
 
     async def told(self, key: str, entry: TurnEntry, event: bytes, context: Context) -> TurnEntry:
         """The entry after an end was told to whoever listens.
@@ -90,7 +90,7 @@ class Conversing:
     def next_round(self, key: str, entry: TurnEntry, now: float) -> tuple[TurnEntry, Timer]:
         """The entry of a turn whose calls have all ended, and the timer that asks the model for what follows."""
         after = msgspec.structs.replace(entry, round=entry.round + 1, count=0, ended=0, callers={})
-        return after, _wake(key, now)
+        return after, _wake(key, entry.tenant, now)
 
     async def ask(self, key: str, context: Context) -> Effects:
         """Ask the model, once for each time that the turn waits for it. Raises `TemporaryFailure`: not yet."""
@@ -277,8 +277,8 @@ def _after(strand: Strand) -> _Then:
     return say
 
 
-def _wake(key: str, now: float) -> Timer:
-    return Timer(key=state.asked_name(key), lane=state.ask_lane(key), due=now)
+def _wake(key: str, tenant: str, due: float) -> Timer:
+    return Timer(key=state.asked_name(key), lane=state.ask_lane(key), due=due, tenant=tenant)
 
 
 def _kept(table: Table, key: str, round_: int) -> Kept:
