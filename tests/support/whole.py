@@ -179,7 +179,10 @@ class Whole:
     async def ask(self, session: str, said: object, *, rounds: int = 8, turn: str = "1", **options: Any) -> str:
         """Have the model run for a turn; returns its key. The sandbox's model calls what `said` tells it to."""
         origin = TurnOrigin(tenant="acme", session=session, turn=turn, agent="agent")
-        return await self.client.ask(origin, model="sandbox", input_=said, options=options, max_tool_rounds=rounds)
+        pending = options.pop("pending", "wait")
+        return await self.client.ask(
+            origin, model="sandbox", input_=said, options=options, max_tool_rounds=rounds, pending=pending
+        )
 
     async def violations(self) -> list[Violation]:
         """What the checker says of the log and the witness: it believes no service, and must find nothing."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import orjson
@@ -81,11 +81,13 @@ class Client:
         input_: object,
         options: Mapping[str, Any] | None = None,
         max_tool_rounds: int = 8,
+        pending: Literal["wait", "tell"] = "wait",
     ) -> str:
         """Have the model run for a turn: rounds of model and tools until its last word. Returns the turn key.
 
         `input_` and `options` are those of the Responses API; `options={"stream": True}` gives `stream` something to
-        tell. `TurnCompleted.items` is what to append to the input for the next turn.
+        tell. `TurnCompleted.items` is what to append to the input for the next turn. With
+        `pending="tell"` the turn doesn't wait for people: where its `TurnCompleted` names a `follow_up`, wait for that.
         """
         try:
             given, further = orjson.dumps(input_), orjson.dumps(dict(options or {}))
@@ -101,6 +103,7 @@ class Client:
             input=msgspec.Raw(given),
             options=msgspec.Raw(further),
             max_tool_rounds=max_tool_rounds,
+            pending=pending,
             submitted_at=self._clock.now(),
         )
         return await self.submit(event)

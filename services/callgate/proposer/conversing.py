@@ -19,7 +19,7 @@ from callgate.control.scopes import Subject, Switches
 from callgate.events.turns import TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Log
-from callgate.proposer import rounds, state
+from callgate.proposer import pending, rounds, state
 from callgate.proposer.asking import KeyRefused, Model
 from callgate.proposer.completing import Conversation, completed, recorded_event
 from callgate.proposer.definitions import definitions
@@ -64,7 +64,8 @@ class Conversing:
 
     def begin(self, turn: TurnSubmitted, key: str, entry: TurnEntry, forget: Timer, now: float) -> Effects:
         """Remember a turn and wake the one who asks. `entry` says who and what; the rest of it is filled in here."""
-        opened = msgspec.structs.replace(entry, open=True, stream=rounds.wants_stream(bytes(turn.options)))
+        stream, tell = rounds.wants_stream(bytes(turn.options)), turn.pending == "tell"
+        opened = msgspec.structs.replace(entry, open=True, stream=stream, tell=tell)
         asked = Asked(
             origin=turn.origin,
             model=turn.model,
@@ -208,7 +209,10 @@ class Conversing:
         total = None
         for each in counted:
             total = each if total is None else total.plus(each)
-        conversation = Conversation(items, entry.round + (response is not None), total)
+        asked = state.load(context.table, state.asked_name(key), Asked)
+        follow = pending.prepared(context.table, key, entry, asked, items) if asked is not None else None
+        named = pending.next_key(entry, key) if follow is not None else None
+        conversation = Conversation(items, entry.round + (response is not None), total, named)
         done_entry = msgspec.structs.replace(entry, open=False, failure=failure, reason=reason)
         done = completed(
             done_entry,
@@ -231,7 +235,11 @@ class Conversing:
             state.turn_name(key): state.dump(last),
             **spent(context.table, key, entry.round),
         }
-        return Effects(publish=(Publish(done),), put=put, then=then)
+        if follow is None:
+            return Effects(publish=(Publish(done),), put=put, then=then)
+        begun, changes = pending.launched(context.table, key, last, follow, {}, context.clock.now())
+        after = (Publish(begun),) if begun is not None else ()
+        return Effects(publish=(Publish(done), *after), put={**put, **changes}, then=then)
 
     def _stopped(self, key: str, asked: Asked, now: float) -> str | None:
         """Why the model may not be asked any more; raises where it may not be asked for now."""

@@ -104,8 +104,16 @@ def request(
     body["store"] = False
     if asked.get("stream") is True:
         body["stream"] = True
-    body["input"] = [*_items(given), *(orjson.Fragment(item) for item in past)]
+    body["input"] = [*(orjson.Fragment(item) for item in items_of(given)), *(orjson.Fragment(item) for item in past)]
     return body
+
+
+def items_of(given: bytes) -> list[bytes]:
+    """A turn's own input as items, each as JSON; a text is one message of the user's."""
+    value = orjson.loads(given)
+    if isinstance(value, str):
+        return [orjson.dumps({"role": "user", "content": value})]
+    return [bytes(item) for item in msgspec.json.decode(given, type=list[msgspec.Raw])]
 
 
 def output_items(response: bytes) -> list[bytes]:
@@ -146,13 +154,6 @@ def judge(response: bytes) -> Judged:
 
 class _Output(msgspec.Struct):
     output: list[msgspec.Raw]
-
-
-def _items(given: bytes) -> list[Any]:
-    value = orjson.loads(given)
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
-    return [orjson.Fragment(bytes(item)) for item in msgspec.json.decode(given, type=list[msgspec.Raw])]
 
 
 def _error(value: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -51,6 +51,8 @@ class TurnEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the model's part ended, where it did not end well."""
     stream: bool = False
     """Whether the agent wants to hear of the steps."""
+    tell: bool = False
+    """Whether the model is told of calls that wait for a person, so that the turn needn't."""
     streamed: int = 0
     """The next number in `replies.stream`."""
 
