@@ -115,6 +115,11 @@ class ModelSettings:
     """Failures one after another, after which the model is left alone for `breaker_seconds`."""
     breaker_seconds: float = 15.0
     """How long it is left alone."""
+    background_seconds: float = 0.0
+    """How long an answer in the background may take before it is cancelled; 0 refuses turns that ask for one, because
+    the provider then stores what they say."""
+    poll_seconds: float = 2.0
+    """How soon a background answer is looked at for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +253,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
     "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
     "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),
+    "CALLGATE_MODEL_BACKGROUND_SECONDS": (0, 86_400),
+    "CALLGATE_MODEL_POLL_SECONDS": (0.05, 600),
     "CALLGATE_TELEMETRY_PORT": (0, 65_535),
     "CALLGATE_EXECUTOR_OUTPUT_BYTES": (1, 400_000),
     "CALLGATE_KAFKA_SESSION_SECONDS": (1, 300),

@@ -176,3 +176,13 @@ async def test_a_turn_that_tells_does_not_wait_for_people(tmp_path: Path, seed: 
         assert any([(await gate.completed(key)).follow_up for key in keys])
         assert all(count == 1 for count in gate.marks.effects.values())
         assert await gate.violations() == []
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+async def test_rounds_in_the_background_are_as_others(tmp_path: Path, seed: int | None) -> None:
+    """Each round is made at the provider and fetched; the turn ends as it would have."""
+    async with whole(tmp_path / "log.db", seed=seed) as gate:
+        done = await gate.completed(await gate.ask("s", TWO_ROUNDS, background=True), 60)
+        assert (done.status, done.rounds) == ("completed", 3)
+        assert statuses(done) == ["executed", "blocked", "executed"]
+        assert await gate.violations() == []

@@ -279,7 +279,14 @@ def settings_for(url: str, evaluator_seconds: float, approval_policy: str = "") 
     """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
     return Settings(
         bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
-        model=ModelSettings(url=f"{url}/v1", key=Secret("any"), patience_seconds=5, breaker_seconds=0.2),
+        model=ModelSettings(
+            url=f"{url}/v1",
+            key=Secret("any"),
+            patience_seconds=5,
+            breaker_seconds=0.2,
+            background_seconds=20,
+            poll_seconds=0.1,
+        ),
         executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
         approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS, policy=approval_policy),
         worker=WorkerSettings(

@@ -146,7 +146,7 @@ class ProposerHandler:
         if self._model is None:
             message = f"the model can't be run for an agent here: {_NO_MODEL}"
             raise PermanentFailure(message)
-        fault = fault_of(turn)
+        fault = fault_of(turn, background=self._model.takes_background)
         if fault is not None:
             return self._refuse(turn, context, f"The turn can't be run: {fault}")
         now, key = context.clock.now(), _key(turn.origin, context)

@@ -70,13 +70,23 @@ class OpenaiModel:
         """See `Model.refused`."""
         return self._refused
 
-    async def ask(self, body: Mapping[str, Any], told: Told | None = None) -> bytes:
+    async def look(self, response_id: str) -> bytes:
+        """See `Model.look`."""
+        return await self._guarded(self._sent("GET", f"{_PATH}/{response_id}"))
+
+    async def cancel(self, response_id: str) -> None:
+        """See `Model.cancel`."""
+        await self._guarded(self._sent("POST", f"{_PATH}/{response_id}/cancel"))
+
+    async def ask(self, body: Mapping[str, Any], told: Told | None = None, *, once: str | None = None) -> bytes:
         """See `Model.ask`. With `stream` in the body the events go to `told`, and the last whole response is returned.
 
         A stream that ends without a last event is no answer.
         """
         raw = orjson.dumps(body)
-        return await self._guarded(self._streamed(raw, told) if body.get("stream") is True else self._whole(raw))
+        if body.get("stream") is True:
+            return await self._guarded(self._streamed(raw, told))
+        return await self._guarded(self._sent("POST", _PATH, raw, once))
 
     async def _guarded(self, call: Coroutine[Any, Any, bytes]) -> bytes:
         """The answer to one call, if the breaker lets it through. What became of it counts for the next."""
@@ -96,9 +106,12 @@ class OpenaiModel:
         self._refused = None
         return answer
 
-    async def _whole(self, raw: bytes) -> bytes:
-        options: Any = {"headers": _HEADERS}
-        response = await self._sdk.post(_PATH, cast_to=httpx2.Response, content=raw, options=options)
+    async def _sent(self, method: str, path: str, raw: bytes | None = None, once: str | None = None) -> bytes:
+        options: Any = {"headers": _HEADERS if once is None else {**_HEADERS, "Idempotency-Key": once}}
+        if method == "GET":
+            response = await self._sdk.get(path, cast_to=httpx2.Response, options=options)
+        else:
+            response = await self._sdk.post(path, cast_to=httpx2.Response, content=raw, options=options)
         content: bytes = response.content
         if "json" not in response.headers.get("content-type", ""):
             raise TemporaryFailure("the model's answer is no JSON: a proxy's page, perhaps")
