@@ -16,13 +16,13 @@ from tests.chaos.havoc import Pace
 
 from callgate.cli.play.custody import GROUPS
 from callgate.clock import Clock
+from callgate.environment import load
 from callgate.log.address import open_log
 from callgate.log.kafka.cluster import apply
 from callgate.log.kafka.connection import client_options
 from callgate.log.kafka.layout import desired
 from callgate.log.kafka.names import Names
 from callgate.log.port import Log
-from callgate.settings import load
 
 PARTITIONS = 4
 SESSION_SECONDS = 6.0

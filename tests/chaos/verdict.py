@@ -24,7 +24,7 @@ READS = {
     "evaluator": (topics.PROPOSED,),
     "approvals": (topics.VOTES, topics.BALLOTS),
     "executor": (topics.DECIDED, topics.EFFECTS),
-    "reporter": (topics.FINISHED, topics.OBSERVED),
+    "reporter": (topics.FINISHED, topics.OBSERVED, topics.RESOLVED),
 }
 """What each group reads: of all this nothing may be left."""
 

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from callgate.bighub.client import Bighub
 from callgate.bighub.failures import Unauthorized
+from callgate.bighub.queue import Answered
 from callgate.bighub.requests import EvaluateRequest, OutcomeReport
 from callgate.bighub.resolve import Severity
 from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
@@ -356,3 +357,43 @@ async def test_many_calls_at_once_and_a_cancelled_one() -> None:
         slow.cancel()
         await asyncio.gather(slow, return_exceptions=True)
         assert (await bighub.evaluate(ASK)).executes
+
+
+async def test_an_answer_is_told_the_queue_and_found_there() -> None:
+    """What was asked for people is answered once; the same again is the same, and the other answer is refused."""
+    async with failing("") as (bighub, _):
+        asked = await bighub.evaluate(replace(ASK, action="pay_out"))
+        request_id = asked.request_id or ""
+        assert await bighub.answered_approvals() == []
+        assert await bighub.resolve_approval(request_id, "approved", "fine")
+        assert await bighub.resolve_approval(request_id, "approved", "fine")
+        assert not await bighub.resolve_approval(request_id, "denied", "no")
+        assert await bighub.answered_approvals() == [Answered(request_id, "approved", "fine")]
+
+
+async def test_a_queue_that_has_nothing_open_is_no_failure() -> None:
+    """What BIGHUB never asked, or has let expire, needs no answer there."""
+    async with failing("") as (bighub, _):
+        assert not await bighub.resolve_approval("req_unknown", "approved", "fine")
+
+
+async def test_a_kill_switch_on_the_queue_is_no_refused_key() -> None:
+    """While nothing may be resolved the answer waits, and the service stays ready."""
+    async with failing("") as (bighub, sandbox):
+        asked = await bighub.evaluate(replace(ASK, action="pay_out"))
+        with sandbox.store.unit():
+            sandbox.store.add_switch({"scope": "global", "reason": "test"})
+        with pytest.raises(TemporaryFailure) as failed:
+            await bighub.resolve_approval(asked.request_id or "", "approved", "fine")
+        assert not isinstance(failed.value, Unauthorized)
+        assert bighub.refused is None
+
+
+async def test_a_queue_that_is_no_list_is_not_read() -> None:
+    """A page in its place is a temporary failure, and never an empty queue or an answer."""
+    async with (
+        answering(lambda _: web.json_response({"approvals": []})) as url,
+        client(url) as bighub,
+    ):
+        with pytest.raises(TemporaryFailure):
+            await bighub.answered_approvals()

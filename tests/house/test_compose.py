@@ -18,9 +18,9 @@ from broker.local import MESSAGE_BYTES
 
 from callgate.cli.main import cli
 from callgate.cli.play import corpora
+from callgate.environment import load, names
 from callgate.sandbox.policy import load_policy
 from callgate.sandbox.server import LIVE
-from callgate.settings import load, names
 from callgate.telemetry.catalogue import CATALOGUE
 from callgate.tools.load import load_toolbox
 

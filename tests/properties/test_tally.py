@@ -10,18 +10,28 @@ from hypothesis import strategies as st
 from tests.support.approval_values import APPROVAL, DEADLINE, DIGEST, NOW, question, vote
 from tests.support.handler_bench import DictTable
 
+from callgate.approvals import schedule
 from callgate.approvals import tally as counting
 from callgate.approvals.state import changes, load
 from callgate.approvals.tally import Tally
-from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast
+from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast, EscalationLevel
 from callgate.worker.effects import Effects
 
 Step = ApprovalRequested | BallotCast | ApprovalDue
 
+_times = st.sampled_from([NOW, NOW + 1, NOW + 10, DEADLINE - 1, DEADLINE])
 _questions = st.builds(
-    lambda quorum, eligible: question(quorum=quorum, eligible=eligible, answers=("approve", "reject", "abstain")),
+    lambda quorum, eligible, reminders, levels: question(
+        quorum=quorum,
+        eligible=eligible,
+        answers=("approve", "reject", "abstain"),
+        reminders=tuple(reminders),
+        escalation=tuple(EscalationLevel(at=at, approvers=("eve",)) for at in levels),
+    ),
     st.integers(0, 3),
     st.sampled_from([(), ("lee", "sam", "ann")]),
+    st.lists(_times, max_size=3),
+    st.lists(_times, max_size=2),
 )
 _votes = st.builds(
     lambda answer, approver, vote_id, digest: vote(answer, approver, vote_id, digest=digest),
@@ -54,7 +64,7 @@ _ballots = st.lists(
 _moments = st.builds(
     lambda kind, at: ApprovalDue(approval_id=APPROVAL, kind=kind, due_at=at),
     st.sampled_from(["deadline", "deadline", "reminder", "escalation"]),
-    st.sampled_from([DEADLINE, DEADLINE - 1]),
+    st.sampled_from([DEADLINE, DEADLINE - 1, NOW + 10, NOW + 1]),
 )
 
 
@@ -67,6 +77,11 @@ def _lives(draw: st.DrawFn) -> list[Step]:
     for moment in draw(st.lists(_moments, max_size=2)):
         steps.insert(draw(st.integers(asked + 1, len(steps))), moment)
     return steps
+
+
+def _escalated(asked: ApprovalRequested, ballot: BallotCast) -> bool:
+    """Whether the voter is of a level whose moment had come when the log appended the vote."""
+    return any(level.at <= ballot.appended_at and ballot.vote.approver in level.approvers for level in asked.escalation)
 
 
 def _apply(tally: Tally, step: Step) -> Tally:
@@ -146,7 +161,7 @@ def test_an_approval_rests_on_enough_entitled_people(steps: list[Step]) -> None:
         and step.appended_at <= DEADLINE
         and step.vote.digest == DIGEST
         and step.vote.approver not in {"kim", "bot"}
-        and (not asked.eligible or step.vote.approver in asked.eligible)
+        and (not asked.eligible or step.vote.approver in asked.eligible or _escalated(asked, step))
     ]
     match tally.result.resolution:
         case "approved":
@@ -157,3 +172,29 @@ def test_an_approval_rests_on_enough_entitled_people(steps: list[Step]) -> None:
         case other:
             assert other == "expired"
             assert any(isinstance(step, ApprovalDue) and step.kind == "deadline" for step in steps)
+
+
+@given(_questions, st.lists(_moments, max_size=8), st.data())
+def test_moments_are_announced_once_and_in_order(
+    asked: ApprovalRequested, moments: list[ApprovalDue], data: st.DataObject
+) -> None:
+    """In whatever order, and however often, moments are read: each comes up once, by time, and none before its time."""
+    read = [each for each in moments for _ in range(data.draw(st.integers(1, 2)))]
+    tally = counting.requested(Tally(), asked)
+    announced: list[schedule.Moment] = []
+    for moment in data.draw(st.permutations(read)):
+        before, tally = tally, counting.due(tally, moment)
+        new = schedule.moments(asked)[before.announced : tally.announced]
+        assert all(each.at <= moment.due_at for each in new)
+        announced += new
+    assert [each.at for each in announced] == sorted(each.at for each in announced)
+    assert len({(each.kind, each.ordinal) for each in announced}) == len(announced)
+    if tally.result is not None:
+        assert announced == list(schedule.moments(asked))
+
+
+@given(_lives())
+def test_when_moments_are_read_changes_no_votes_worth(steps: list[Step]) -> None:
+    """Reminders and levels that are read late, as after a downtime, leave the result as it is."""
+    plain = [step for step in steps if not (isinstance(step, ApprovalDue) and step.kind != "deadline")]
+    assert _fold(steps).result == _fold(plain).result

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from callgate.clock import ManualClock
 from callgate.events.codec import Envelope, encode
 from callgate.events.event import Event
-from callgate.events.routing import address
+from callgate.events.routing import Address, address
 from callgate.failures import PermanentFailure
 from callgate.log.port import Record
 from callgate.worker.effects import Context, Effects, Handler, Timer
@@ -50,24 +50,38 @@ class HandlerBench:
     dead: list[str] = field(default_factory=list)
     offset: int = -1
     """Of the last record delivered: each delivery is a record of its own."""
+    places: list[Address] = field(default_factory=list)
+    """Where the last effects' events went."""
 
     async def deliver(
-        self, event: Event, *, timestamp: float | None = None, first_tried: float | None = None
+        self,
+        event: Event,
+        *,
+        timestamp: float | None = None,
+        first_tried: float | None = None,
+        partition: int | None = None,
+        attempt: int = 0,
     ) -> list[Event]:
         """What the handler publishes for a record of `event`; a permanent failure goes through `on_dead`."""
         value, headers = encode(event, source="test", time=self.clock.now())
         self.offset += 1
         record = Record(
-            "any", self.lease, self.offset, None, value, headers, self.clock.now() if timestamp is None else timestamp
+            "any",
+            self.lease if partition is None else partition,
+            self.offset,
+            None,
+            value,
+            headers,
+            self.clock.now() if timestamp is None else timestamp,
         )
         envelope = Envelope(event=event, id=event.identity(), source="test", time=0.0, traceparent=None)
-        context = self._context(record, first_tried)
+        context = self._context(record, first_tried, attempt)
         try:
             effects = await self.handler.handle(envelope, context)
         except PermanentFailure as failure:
             self.dead.append(failure.reason)
             effects = await self.handler.on_dead(envelope, context, failure.reason)
-        return self._apply(effects)
+        return await self._staged(effects)
 
     async def give_up(self, event: Event, reason: str) -> list[Event]:
         """What the handler publishes when the worker gives the record up."""
@@ -79,7 +93,15 @@ class HandlerBench:
         del self.timers[key]
         return self._apply(await self.handler.on_timer(key, self._context(None)))
 
-    def _context(self, record: Record | None, first_tried: float | None = None) -> Context:
+    async def _staged(self, effects: Effects) -> list[Event]:
+        """Each stage's effects are there before the next begins."""
+        published = self._apply(effects)
+        while effects.then is not None:
+            effects = await effects.then()
+            published += self._apply(effects)
+        return published
+
+    def _context(self, record: Record | None, first_tried: float | None = None, attempt: int = 0) -> Context:
         async def held() -> bool:
             return True
 
@@ -89,7 +111,7 @@ class HandlerBench:
             partitions=self.partitions,
             lease=self.lease,
             epoch=1,
-            attempt=0,
+            attempt=attempt,
             first_tried=self.clock.now() if first_tried is None else first_tried,
             delivered=record,
             held=held,
@@ -103,8 +125,9 @@ class HandlerBench:
         for key in effects.cancel:
             self.timers.pop(key, None)
         self.timers.update({timer.key: timer for timer in effects.timers})
+        self.places = []
         for each in effects.publish:
             # Whatever is published must fit into a record and have an address.
             encode(each.event, source="test", time=self.clock.now())
-            address(each.event, self.partitions)
+            self.places.append(each.address or address(each.event, self.partitions))
         return [each.event for each in effects.publish]

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from callgate.settings import BadSettings, Secret, Settings, load, names
+from callgate.environment import BadSettings, load, names
+from callgate.settings import Secret, Settings
 
 
 def state(settings: Settings) -> tuple[str, ...]:
     """Everything that settings hold, the secrets too."""
-    secrets = (settings.bighub.key, settings.model.key, settings.kafka.password, settings.kafka.key_password)
+    notify = (settings.notify.webhook_secret, settings.notify.slack_url, settings.notify.smtp_password)
+    secrets = (settings.bighub.key, settings.model.key, settings.kafka.password, settings.kafka.key_password, *notify)
     return repr(settings), *(secret.reveal() for secret in secrets)
 
 
@@ -125,7 +127,16 @@ def test_every_variable_that_is_read_has_a_known_name() -> None:
     assert "CALLGATE_WORKER" not in known
     of_secrets = {name for name in known if name.endswith("_FILE") and name.removesuffix("_FILE") in known}
     assert of_secrets == {
-        f"CALLGATE_{name}_FILE" for name in ("BIGHUB_KEY", "KAFKA_PASSWORD", "KAFKA_KEY_PASSWORD", "MODEL_KEY")
+        f"CALLGATE_{name}_FILE"
+        for name in (
+            "BIGHUB_KEY",
+            "KAFKA_PASSWORD",
+            "KAFKA_KEY_PASSWORD",
+            "MODEL_KEY",
+            "NOTIFY_WEBHOOK_SECRET",
+            "NOTIFY_SLACK_URL",
+            "NOTIFY_SMTP_PASSWORD",
+        )
     }
     for name in known - of_secrets:
         assert any(changes(name, text) for text in ("3", "2")), name

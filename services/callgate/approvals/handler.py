@@ -1,18 +1,23 @@
 """The approvals handler: votes become ballots, ballots are counted, and a result becomes a decision.
 
-A deadline is a durable timer that puts `ApprovalDue` among the ballots; only reading it there ends the approval, so
-that a vote which the log holds before it is counted before it.
+A deadline is a durable timer that sends `DeadlinePassed` through the entrance, from where it comes to the ballots as
+`ApprovalDue` (`closing`); only reading that there ends the approval, so that a vote which the log holds before it is
+counted before it. Reminders and escalations come by a second timer, which is set for the next of them when the one
+before has been read: so they stay in order, and after a downtime all that are overdue follow each other at once. The
+deadline depends on none of them.
 """
 
 from __future__ import annotations
 
+from callgate.approvals import closing, schedule
 from callgate.approvals import tally as counting
-from callgate.approvals.intake import ballot
+from callgate.approvals.intake import ballot, hold_approval
 from callgate.approvals.resolving import decided, resolution_effects
 from callgate.approvals.state import changes, forgotten, load
 from callgate.approvals.tally import Tally
+from callgate.approvers.entrance import Entrance, SignedEntrance, TrustedEntrance
 from callgate.events import topics
-from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast
+from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, DeadlinePassed
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.failures import PermanentFailure
@@ -22,37 +27,66 @@ from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
 
 FORWARDING_SECONDS = 0.5
-"""How long after a deadline its timer waits: a vote in time may still be on its way from entrance to ballots."""
+"""How long after a deadline its timer waits: the log's clock, which stamps the votes, may be behind this host's."""
+
+UNKNOWN = "votes of nobody known"
+"""The share of the worker that all votes have together whose sender is not known, or that were refused."""
+
+COUNTING = "counting"
+"""The share of the worker that counting has: not that of what nobody can read, which junk fills as well."""
 
 _DUE = "due/"
+_NEXT = "next/"
 _FORGET = "forget/"
 
 
 class ApprovalHandler:
     """See `worker.effects.Handler`."""
 
-    def __init__(self, settings: ApprovalSettings, metrics: Metrics) -> None:
-        """`settings.trusted` decides what unsigned votes are worth."""
+    def __init__(self, settings: ApprovalSettings, metrics: Metrics, entrance: Entrance | None = None) -> None:
+        """`entrance` says what votes are worth. Without one `settings.trusted` does: all of them, or none."""
         self._settings = settings
         self._metrics = metrics
+        closed = SignedEntrance(settings.audience)
+        self._entrance = entrance or (TrustedEntrance() if settings.trusted else closed)
 
     def lane(self, event: Event, record: Record) -> str:
-        """The approval, apart for votes at the entrance: what waits there must not hold up the counting."""
+        """The approval. Votes at the entrance, and those refused there, are apart: neither may hold up the counting.
+
+        Votes keep their order as far as the entrance has queues for them.
+        """
         match event:
             case ApprovalVoted():
-                return f"vote/{event.approval_id}"
+                queue = self._entrance.queue(event)
+                return f"{record.topic}/{record.offset}" if queue is None else f"vote/{event.approval_id}/{queue}"
+            case DeadlinePassed():
+                # Behind the votes of a trusted entrance. Behind signed ones it can't stand: junk under anybody's key
+                # would hold it up. They are picked up before it, and what takes no time to prove is ahead of it.
+                return f"vote/{event.approval_id}/"
+            case BallotCast(verification="refused"):
+                return f"{record.topic}/{record.offset}"
             case ApprovalRequested() | BallotCast() | ApprovalDue():
                 return event.approval_id
             case _:
                 return f"{record.topic}/{record.offset}"
 
     def tenant(self, event: Event) -> str:
-        """The action's tenant; votes say of none, so each voter is given a share of their own."""
+        """The action's tenant; votes say of none, so each sender that is known has a share, and all others have one.
+
+        So junk, under however many names and about however many approvals, takes no more than one sender's share.
+        """
         match event:
             case ApprovalRequested():
                 return event.action.ref.tenant
             case ApprovalVoted():
-                return f"votes of {event.approver}"
+                sender = self._entrance.sender(event)
+                return UNKNOWN if sender is None or not self._entrance.known(sender) else f"votes of {sender}"
+            case BallotCast(verification="refused"):
+                return UNKNOWN
+            case BallotCast() | ApprovalDue():
+                return COUNTING
+            case DeadlinePassed():
+                return "deadlines at the entrance"
             case _:
                 return ""
 
@@ -60,22 +94,32 @@ class ApprovalHandler:
         """One vote, question, ballot or moment."""
         match envelope.event:
             case ApprovalVoted() as vote:
-                return self._cast(vote, context)
+                return await self._cast(vote, context)
+            case DeadlinePassed() as passed:
+                return self._pass_on(passed, context)
+            case BallotCast(verification="refused"):
+                # It is evidence where it stands. The tally needs no copy, least of all of junk about what nobody asked.
+                return NOTHING
             case ApprovalRequested() | BallotCast() | ApprovalDue() as event:
                 return self._count(event, context)
             case _:
                 return NOTHING
 
     async def on_timer(self, key: str, context: Context) -> Effects:
-        """A deadline takes its place among the ballots; what is older than the identity window is forgotten."""
+        """A deadline sets out for the ballots, a reminder or level goes there; what is too old is forgotten."""
         if key.startswith(_FORGET):
             return Effects(put=forgotten(key.removeprefix(_FORGET)))
-        approval_id = key.removeprefix(_DUE)
+        approval_id = key.removeprefix(_NEXT).removeprefix(_DUE)
         tally = load(context.table, approval_id)
         if tally.request is None or tally.result is not None:
             return NOTHING
-        moment = ApprovalDue(approval_id=approval_id, kind="deadline", due_at=tally.request.deadline)
-        return Effects(publish=(Publish(moment),))
+        if key.startswith(_NEXT):
+            coming = schedule.moments(tally.request)[tally.announced :]
+            return Effects(publish=tuple(Publish(schedule.due(tally.request, each)) for each in coming[:1]))
+        deadline = tally.request.deadline
+        passed = DeadlinePassed(approval_id=approval_id, deadline=deadline)
+        again = Timer(key, approval_id, closing.again_at(deadline, context.clock.now()))
+        return Effects(publish=(Publish(passed),), timers=(again,))
 
     async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:  # noqa: ARG002 - the port's
         """A question that can't be put, or can't be ended, ends as unanswered, or its action would wait for ever.
@@ -99,11 +143,18 @@ class ApprovalHandler:
         result = counting.Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
         return Effects(publish=(Publish(decided(request, result, self._settings.valid_seconds)),))
 
-    def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
+    async def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
         if context.delivered is None:
             raise PermanentFailure("a vote without its record")
-        cast = ballot(vote, context.delivered, trusted=self._settings.trusted, partitions=context.partitions)
-        return Effects(publish=(Publish(cast),))
+        hold_approval(vote, context.partitions)
+        verdict = await self._entrance.judge(vote, context.delivered.timestamp)
+        return Effects(publish=(Publish(ballot(vote, context.delivered, verdict)),))
+
+    def _pass_on(self, passed: DeadlinePassed, context: Context) -> Effects:
+        if context.delivered is None:
+            raise PermanentFailure("a deadline at the entrance without its record")
+        onward = closing.passed_on(passed, context.delivered, context.partitions)
+        return NOTHING if onward is None else Effects(publish=(onward,))
 
     def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
         if isinstance(event, ApprovalRequested) and event.kind != "action":
@@ -115,17 +166,26 @@ class ApprovalHandler:
         if after is before:
             return NOTHING
         put = changes(event.approval_id, before, after)
-        timers = _timers(event, after, context)
+        timers = _timers(event, before, after, context)
+        publish = _announced(before, after)
         if after.result is None or before.result is not None or after.request is None:
-            return Effects(put=put, timers=timers)
+            return Effects(publish=publish, put=put, timers=timers)
         waited = after.result.resolved_at - after.request.requested_at
         self._metrics.approval_resolved(after.result.resolution, waited)
         return Effects(
-            publish=resolution_effects(after.request, after.result, self._settings.valid_seconds),
+            publish=(*publish, *resolution_effects(after.request, after.result, self._settings.valid_seconds)),
             put=put,
-            timers=tuple(timer for timer in timers if not timer.key.startswith(_DUE)),
-            cancel=(f"{_DUE}{event.approval_id}",),
+            timers=tuple(timer for timer in timers if not timer.key.startswith((_DUE, _NEXT))),
+            cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
+
+
+def _announced(before: Tally, after: Tally) -> tuple[Publish, ...]:
+    """Every reminder and level that this record has brought, in order."""
+    if after.request is None:
+        return ()
+    come = schedule.moments(after.request)[before.announced : after.announced]
+    return tuple(Publish(schedule.announcement(after.request, each)) for each in come)
 
 
 def _applied(tally: Tally, event: ApprovalRequested | BallotCast | ApprovalDue) -> Tally:
@@ -138,15 +198,25 @@ def _applied(tally: Tally, event: ApprovalRequested | BallotCast | ApprovalDue) 
             return counting.due(tally, event)
 
 
-def _timers(event: Event, after: Tally, context: Context) -> tuple[Timer, ...]:
+def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tuple[Timer, ...]:
     now = context.clock.now()
     match event:
         case ApprovalRequested(approval_id=lane, deadline=deadline):
             return (
                 Timer(f"{_DUE}{lane}", lane, deadline + FORWARDING_SECONDS),
                 Timer(f"{_FORGET}{lane}", lane, max(now, deadline) + topics.IDENTITY_WINDOW),
+                *_next(event, after),
             )
         case BallotCast(approval_id=lane) if after.request is None:
             return (Timer(f"{_FORGET}{lane}", lane, now + topics.IDENTITY_WINDOW),)
+        case ApprovalDue() if after.request is not None and after.announced > before.announced:
+            return _next(after.request, after)
         case _:
             return ()
+
+
+def _next(request: ApprovalRequested, after: Tally) -> tuple[Timer, ...]:
+    """The timer of the next reminder or level, if there is one."""
+    coming = schedule.moments(request)[after.announced :]
+    lane = request.approval_id
+    return tuple(Timer(f"{_NEXT}{lane}", lane, each.at) for each in coming[:1])

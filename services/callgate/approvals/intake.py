@@ -1,12 +1,15 @@
-"""What a vote at the entrance is worth, before it is put into the order of the ballots. Pure.
+"""A vote at the entrance becomes a ballot: with the entrance's verdict on it, and its place and time. Pure.
 
-The entrance is open to any client in any language. Either the operator has declared it trusted (whoever can write to
-the topic may vote, under any name), or votes must be signed; signatures are not verified yet, so an unsigned or
-signed vote on an entrance that is not trusted is refused, and kept as evidence.
+A refused vote stays as evidence with the reason. What could be large in it is left out: it stands in the vote itself,
+whose place the ballot names, and junk must not cost a second time what it costs to write.
 """
 
 from __future__ import annotations
 
+import msgspec
+
+from callgate.approvals.tally import COMMENT_MOST
+from callgate.approvers.entrance import Verdict
 from callgate.events import ids
 from callgate.events.approvals import ApprovalVoted, BallotCast
 from callgate.failures import PermanentFailure
@@ -15,16 +18,29 @@ from callgate.log.port import Record
 APPROVAL_PREFIX = "apr_"
 
 
-def ballot(vote: ApprovalVoted, record: Record, *, trusted: bool, partitions: int) -> BallotCast:
-    """The vote with the intake's verdict on it. Raises PermanentFailure where it names no approval of this log."""
+def ballot(vote: ApprovalVoted, record: Record, verdict: Verdict) -> BallotCast:
+    """The vote with the verdict on it."""
+    refused = verdict.verification == "refused"
+    return BallotCast(
+        approval_id=vote.approval_id,
+        vote=_short(vote) if refused else vote,
+        verification=verdict.verification,
+        refusal=verdict.refusal,
+        key=verdict.key,
+        appended_at=record.timestamp,
+        origin=f"{record.topic}/{record.partition}/{record.offset}",
+    )
+
+
+def hold_approval(vote: ApprovalVoted, partitions: int) -> None:
+    """Raise PermanentFailure where a vote names no approval of this log: there is no place among the ballots for it."""
     partition = ids.partition_of(vote.approval_id)
     if partition is None or partition >= partitions or not vote.approval_id.startswith(APPROVAL_PREFIX):
         raise PermanentFailure(f"the vote names no approval of this log with {partitions} partitions")
-    return BallotCast(
-        approval_id=vote.approval_id,
-        vote=vote,
-        verification="trusted" if trusted else "refused",
-        refusal=None if trusted else "the entrance is not declared trusted, and the vote's signature can't be verified",
-        appended_at=record.timestamp,
-        origin=f"{record.topic}/{record.partition}/{record.offset}",
+
+
+def _short(vote: ApprovalVoted) -> ApprovalVoted:
+    comment = None if vote.comment is None else vote.comment[:COMMENT_MOST]
+    return msgspec.structs.replace(
+        vote, comment=comment, arguments=None, response=None, delegate_to=None, signature=None
     )

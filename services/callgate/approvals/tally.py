@@ -11,6 +11,7 @@ from typing import Literal, get_args
 
 import msgspec
 
+from callgate.approvals.schedule import moments
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 from callgate.events.matching import covers
 
@@ -62,6 +63,8 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     early: tuple[BallotCast, ...] = ()
     ballots: tuple[Ballot, ...] = ()
     result: Result | None = None
+    announced: int = 0
+    """How many of the request's moments before the deadline have been read: the first of `schedule.moments`."""
 
 
 def requested(tally: Tally, request: ApprovalRequested) -> Tally:
@@ -92,11 +95,31 @@ def cast(tally: Tally, ballot: BallotCast) -> Tally:
 
 
 def due(tally: Tally, moment: ApprovalDue) -> Tally:
-    """A moment has taken its place in the order: the deadline ends what is still open, as expired."""
+    """A moment has taken its place in the order: whatever was set for until then has come, and the deadline ends it.
+
+    So each reminder and level is announced once and in the order of their times, also where their own moments come in
+    another order, twice or never.
+    """
     request = tally.request
-    if moment.kind != "deadline" or request is None or tally.result is not None or moment.due_at < request.deadline:
+    if request is None or tally.result is not None:
+        return tally
+    come = sum(1 for each in moments(request) if each.at <= moment.due_at)
+    if come > tally.announced:
+        tally = msgspec.structs.replace(tally, announced=come)
+    if moment.kind != "deadline" or moment.due_at < request.deadline:
         return tally
     return msgspec.structs.replace(tally, result=_result(request, "expired", request.deadline, ()))
+
+
+def entitled(request: ApprovalRequested, person: str, at: float) -> bool:
+    """Whether a vote of `person` that was appended at `at` may count: named from the start, or by a level until then.
+
+    The moment counts and not when its announcement is read, as with the deadline: so a downtime entitles nobody earlier
+    or later.
+    """
+    if not request.eligible or person in request.eligible:
+        return True
+    return any(level.at <= at and person in level.approvers for level in request.escalation)
 
 
 def crowded(tally: Tally) -> bool:
@@ -133,7 +156,7 @@ def _refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> st
         return "the vote came after the deadline"
     if vote.digest != request.action.ref.digest:
         return "the vote is about other arguments"
-    if request.eligible and vote.approver not in request.eligible:
+    if not entitled(request, vote.approver, ballot.appended_at):
         return "the voter is not entitled to answer"
     if _person(vote.approver) in _barred(request):
         return "nobody answers their own request"

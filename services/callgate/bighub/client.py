@@ -14,12 +14,14 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from bighub.exceptions import BighubError
+from bighub.exceptions import BighubAPIError, BighubAuthError, BighubError
 from bighub.resources.actions import AsyncActionsAPI
+from bighub.resources.approvals import AsyncApprovalsAPI
 from bighub.resources.ingest import AsyncIngestAPI
 from bighub.resources.kill_switch import AsyncKillSwitchAPI
 from bighub.resources.outcomes import AsyncOutcomesAPI
 
+from callgate.bighub import queue
 from callgate.bighub.failures import Unauthorized, translated
 from callgate.bighub.requests import EvaluateRequest, OutcomeReport
 from callgate.bighub.resolve import Resolution, resolve
@@ -29,6 +31,9 @@ from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
 from callgate.settings import BighubSettings
 
 _BATCH = 500
+_LISTED = 100
+_CLOSED = frozenset({404, 409, 410})
+_CLOSED_CODES = frozenset({"already_resolved", "approval_expired"})
 
 
 class Bighub:
@@ -55,6 +60,7 @@ class Bighub:
             base_url=settings.url, api_key=key or None, timeout=settings.timeout_seconds, connections=connections
         )
         self._actions = AsyncActionsAPI(self._transport)
+        self._approvals = AsyncApprovalsAPI(self._transport)
         self._ingest = AsyncIngestAPI(self._transport)
         self._kill_switch = AsyncKillSwitchAPI(self._transport)
         self._outcomes = AsyncOutcomesAPI(self._transport)
@@ -131,6 +137,39 @@ class Bighub:
             "reconcile",
             lambda: self._ingest.reconcile(key_name="external_ref", key_value=external_ref, outcome=dict(outcome)),
         )
+
+    async def resolve_approval(self, request_id: str, answer: queue.Answer, comment: str) -> bool:
+        """Tell BIGHUB's own queue what people have answered here; the same again is the same.
+
+        False where it has nothing open under this id: it never asked, it has expired, or it was answered otherwise.
+        """
+        known = _safe(request_id, "the request id")
+
+        async def send() -> object:
+            try:
+                return await self._approvals.resolve(known, resolution=answer, comment=comment)
+            except BighubAuthError:
+                # While a kill switch is active nothing can be resolved: the key is as good as before.
+                message = "BIGHUB lets nobody resolve approvals now: a kill switch, or the key's scopes"
+                raise TemporaryFailure(message) from None
+            except BighubAPIError as error:
+                if error.status_code in _CLOSED or error.code in _CLOSED_CODES:
+                    return {"closed": True}
+                raise
+
+        return (await self._call("approval", send)).get("closed") is not True
+
+    async def answered_approvals(self) -> list[queue.Answered]:
+        """What was answered in BIGHUB's own queue, as far as its list shows: at most a hundred of each answer."""
+        found: list[queue.Answered] = []
+        for status in ("approved", "denied"):
+            entries = await self._call("approvals", partial(self._listed, status))
+            found += [each for entry in entries["listed"] if (each := queue.read(entry)) is not None]  # type: ignore[attr-defined]
+        return found
+
+    async def _listed(self, status: str) -> object:
+        listed: object = await self._approvals.list(status_filter=status, limit=_LISTED)
+        return {"listed": listed} if isinstance(listed, list) else {}
 
     async def kill_switch_status(self) -> bool:
         """Whether a switch of BIGHUB's own is active. An answer that does not plainly say no counts as yes."""

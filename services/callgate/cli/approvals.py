@@ -6,9 +6,9 @@ says came of it.
 
 from __future__ import annotations
 
-import getpass
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import click
@@ -17,6 +17,7 @@ from callgate.cli.needing import needed, still_needed
 from callgate.cli.opening import json_option, log_option, on_log, pick
 from callgate.cli.policies import policy
 from callgate.cli.printing import as_json, table
+from callgate.cli.signing import Voter, voter_of
 from callgate.cli.views import Question, changed, masked_fault
 from callgate.cli.wording import compact, duration, moment, visible
 from callgate.events import ids
@@ -116,22 +117,24 @@ def _answering(answer: Answer) -> click.Command:
     @click.argument("approval", metavar="ID")
     @log_option
     @json_option
-    @click.option("--as", "approver", help="Who answers; default: CALLGATE_APPROVER, else your user name.")
+    @click.option("--as", "approver", help="Who answers; default: CALLGATE_APPROVER, else the key's or your user name.")
+    @click.option("--key", type=click.Path(path_type=Path), help="Sign with it; default: CALLGATE_APPROVER_KEY_FILE.")
     @click.option("--comment", help="Why. The model is told.")
     @click.option("--digest", help="Only if the arguments still have this digest, or one that begins so.")
     @click.option("--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds for the result.")
-    def command(
+    def command(  # noqa: PLR0913, PLR0917 - the options of a command
         approval: str,
         address: str | None,
         json_: bool,  # noqa: FBT001 - a flag
         approver: str | None,
+        key: Path | None,
         comment: str | None,
         digest: str | None,
         wait: float,
     ) -> None:
         if digest is not None and len(digest) < _LEAST_DIGEST:
             raise BadInput("--digest", "is too short to mean anything", f"Give at least {_LEAST_DIGEST} characters")
-        voter = approver or os.environ.get("CALLGATE_APPROVER") or getpass.getuser()
+        voter = voter_of(approver, key)
 
         async def work(log: Log, clock: Clock) -> tuple[Question, Said]:
             question = await _find(log, approval)
@@ -145,7 +148,7 @@ def _answering(answer: Answer) -> click.Command:
         question, said = on_log(address, work)
         if json_:
             outcome = {"outcome": said.outcome, "said": said.sentence}
-            as_json({"approval_id": question.request.approval_id, "answer": answer, "approver": voter, **outcome})
+            as_json({"approval_id": question.request.approval_id, "answer": answer, "approver": voter.name, **outcome})
         else:
             click.echo(visible(said.sentence), err=said.code != 0)
         sys.exit(said.code)
@@ -185,21 +188,21 @@ async def _too_late(log: Log, question: Question, digest: str | None, now: float
 
 
 async def _vote(
-    log: Log, clock: Clock, question: Question, answer: Answer, voter: str, comment: str | None, wait: float
+    log: Log, clock: Clock, question: Question, answer: Answer, voter: Voter, comment: str | None, wait: float
 ) -> Said:
     from callgate.client.client import Client
     from callgate.events.approvals import ApprovalVoted
 
     request = question.request
     vote = ApprovalVoted(
-        vote_id=f"cli-{ids.fingerprint(request.approval_id, voter, answer, repr(clock.now()), os.getpid())}",
+        vote_id=f"cli-{ids.fingerprint(request.approval_id, voter.name, answer, repr(clock.now()), os.getpid())}",
         approval_id=request.approval_id,
         digest=request.action.ref.digest,
         answer=answer,
-        approver=voter,
+        approver=voter.name,
         comment=comment,
     )
-    position = await Client(log, clock, source="callgate-cli").vote(vote)
+    position = await Client(log, clock, source="callgate-cli").vote(vote, key=voter.key)
     until = clock.monotonic() + wait
     while True:
         said = await _came_of(log, vote, answer)

@@ -63,7 +63,8 @@ def check(
 
 
 def _all(address: str | None, tools: str | None, policy: Path | None, *, online: bool) -> Iterator[Finding]:
-    from callgate.settings import BadSettings, Settings, load
+    from callgate.environment import BadSettings, load
+    from callgate.settings import Settings
 
     try:
         settings = load(os.environ)
@@ -97,9 +98,9 @@ def _looked(what: str, look: Callable[[], tuple[Grade, str]]) -> Iterator[Findin
 
 
 def _unknown(environ: os._Environ[str]) -> list[str]:
-    from callgate.settings import names
+    from callgate.environment import names
 
-    known = {*names(), "CALLGATE_APPROVER", "CALLGATE_CORPORA"}
+    known = {*names(), "CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA"}
     return sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
 
 
@@ -204,15 +205,14 @@ def _model(settings: Settings) -> tuple[Grade, str]:
 
 
 def _approvals(settings: Settings) -> tuple[Grade, str]:
+    from callgate.approvers.entrance import check as check_entrance
+    from callgate.approvers.entrance import described
     from callgate.policy.file import PolicyFile
 
     named = settings.approval.policy
     digest = PolicyFile(Path(named) if named else None).current().digest()
+    policy = f"policy {named}, digest {digest[:8]}; " if named else ""
     if settings.approval.trusted:
-        policy = f"policy {named}, digest {digest[:8]}; " if named else ""
+        check_entrance(settings.approval)
         return "note", f"{policy}votes are believed unsigned: whoever can write to the log can approve"
-    raise BadInput(
-        "CALLGATE_APPROVAL_TRUSTED",
-        "is not set, and signed votes are not verified yet: the approvals service will not start",
-        "Set it to true if only trusted programs can write to approvals.votes",
-    )
+    return "ok", f"{policy}votes need proof: {described(settings.approval)}"

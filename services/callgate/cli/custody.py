@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from callgate.cli.play.custody import GROUPS
+from callgate.cli.play.custody import GROUPS, OPTIONAL_GROUPS
 from callgate.cli.wording import moment
 from callgate.events import topics
 from callgate.log.port import Log
@@ -14,7 +14,7 @@ from callgate.worker import deadletters, parking
 async def parked_places(log: Log, action: str) -> list[str]:
     """A sentence for each parked record about an action: who has put it aside, and until when."""
     found: list[str] = []
-    for group in GROUPS:
+    for group in (*GROUPS, *OPTIONAL_GROUPS):
         async for _, key, value in log.tables(group):
             if not key.startswith(parking.PREFIX):
                 continue

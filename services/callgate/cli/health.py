@@ -51,7 +51,7 @@ def ask(url: str, timeout: float) -> str:
 
 
 def _own(path: str) -> str:
-    from callgate.settings import load
+    from callgate.environment import load
 
     names = ("CALLGATE_TELEMETRY_HOST", "CALLGATE_TELEMETRY_PORT")
     telemetry = load({name: os.environ[name] for name in names if name in os.environ}).telemetry

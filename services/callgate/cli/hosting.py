@@ -29,9 +29,18 @@ from callgate.worker.worker import Job, Worker
 if TYPE_CHECKING:
     from callgate.proposer.openai_model import OpenaiModel
 
-Service = Literal["proposer", "evaluator", "approvals", "executor", "reporter"]
+Service = Literal["proposer", "evaluator", "approvals", "executor", "reporter", "notifier"]
 
-SERVICES: tuple[Service, ...] = get_args(Service)
+SERVICES: tuple[Service, ...] = tuple(service for service in get_args(Service) if service != "notifier")
+"""The five without which no action comes to its end."""
+
+
+def all_services(settings: Settings) -> tuple[Service, ...]:
+    """What "all" means under these settings: the notifier only where there is somebody to tell."""
+    from callgate.notifier.service import configured
+
+    return (*SERVICES, "notifier") if configured(settings.notify) else SERVICES
+
 
 NEEDS_TOOLS: frozenset[Service] = frozenset({"proposer", "executor"})
 """The only services that import user code."""
@@ -110,10 +119,18 @@ def check_means(settings: Settings, services: Sequence[Service], toolbox: Toolbo
             "is not set, and without it nothing can be decided",
             "Set it, or CALLGATE_BIGHUB_KEY_FILE; to try things out without BIGHUB use `callgate dev`",
         )
+    if "notifier" in services:
+        from callgate.notifier.service import check as check_notices
+
+        check_notices(settings.notify)
     if NEEDS_TOOLS & set(services) and toolbox is None:
         raise BadInput(
             "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox, or set CALLGATE_TOOLS"
         )
+    if "approvals" in services:
+        from callgate.approvers.entrance import check as check_votes
+
+        check_votes(settings.approval)
 
 
 async def _run_all(workers: Sequence[Worker], stop: asyncio.Event) -> None:
@@ -168,6 +185,11 @@ async def _jobs(
 
                 assert bighub is not None
                 jobs.extend(reporter.build(host, bighub))
+            case "notifier":
+                from callgate.notifier import service as notifier
+
+                channels = await stack.enter_async_context(notifier.opened(host.settings.notify))
+                jobs.extend(notifier.build(host, channels))
     return tuple(jobs)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from callgate.cli.opening import Place
-from callgate.cli.play.custody import GROUPS
+from callgate.cli.play.custody import GROUPS, OPTIONAL_GROUPS
 from callgate.failures import BadInput
 from callgate.log.address import bootstrap_of
 from callgate.log.kafka import cluster
@@ -37,7 +37,7 @@ async def lay_out(
             f"{place.topic.min_insync} is more than the {copies} copies that there will be",
             "Nothing could be written: take one fewer than there are copies",
         )
-    wanted = desired(replace(place.topic, partitions=n, replicas=copies), GROUPS)
+    wanted = desired(replace(place.topic, partitions=n, replicas=copies), (*GROUPS, *OPTIONAL_GROUPS))
     return Laid(n, len(wanted), await cluster.apply(options, names, wanted, dry_run=dry_run))
 
 
@@ -45,7 +45,7 @@ async def look_over(place: Place) -> tuple[int, tuple[Finding, ...]]:
     """N, and everything on the cluster that is not as it should be. Changes nothing."""
     options, names = _connection(place)
     n = await cluster.known_partitions(options, names) or place.topic.partitions
-    wanted = desired(replace(place.topic, partitions=n), GROUPS)
+    wanted = desired(replace(place.topic, partitions=n), (*GROUPS, *OPTIONAL_GROUPS))
     return n, await cluster.survey(options, names, wanted, kafka=place.kafka)
 
 

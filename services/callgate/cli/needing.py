@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from callgate.cli.wording import moment
 from callgate.events.approvals import ApprovalRequested
 
 
@@ -20,6 +21,8 @@ def needed(request: ApprovalRequested) -> str:
     if request.eligible:
         parts[0] += f" of {', '.join(request.eligible)}"
     parts += [f"one from {group.name} ({', '.join(group.members)})" for group in request.one_from_each]
+    if request.eligible:
+        parts += [f"from {moment(level.at)} also {', '.join(level.approvers)}" for level in request.escalation]
     if request.policy_rule is not None:
         parts.append(f"by rule {request.policy_rule!r}")
     return "; ".join(parts)

@@ -62,7 +62,8 @@ def place_of(address: str) -> Place:
 
     For an embedded log no setting is read: a fault in one that it does not use must not keep anybody from looking.
     """
-    from callgate.settings import KafkaSettings, TopicSettings, load
+    from callgate.environment import load
+    from callgate.settings import KafkaSettings, TopicSettings
 
     if not on_kafka(address):
         return Place(address, KafkaSettings(), TopicSettings())

@@ -84,7 +84,15 @@ def _rows(found: Policy, terms: Terms) -> list[tuple[str, str]]:
     rows.append(("answers", ", ".join(terms.answers)))
     given = terms.deadline_seconds
     rows.append(("deadline", "CALLGATE_APPROVAL_DEADLINE_SECONDS" if given is None else duration(given)))
+    if terms.reminders:
+        rows.append(("reminders", ", ".join(_after(each) for each in terms.reminders)))
+    for level in terms.escalation:
+        rows.append(("escalation", f"after {duration(level.after_seconds)}: {', '.join(found.named(level.approvers))}"))
     return rows
+
+
+def _after(reminder: float) -> str:
+    return duration(reminder) if reminder >= 1 else f"at {reminder:.0%} of the deadline"
 
 
 def _shown(found: Policy, choice: Choice) -> dict[str, Any]:

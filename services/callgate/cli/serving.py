@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from callgate.settings import Settings
     from callgate.tools.toolbox import Toolbox
 
-_SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executor", "reporter")
+_SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executor", "reporter", "notifier")
 _LOG = click.option("--log", "address", help="The log's address; default: CALLGATE_LOG, else sqlite:///callgate.db.")
 _TOOLS = click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
 
@@ -35,15 +35,18 @@ _SCRIPT = click.option(
 @_LOG
 @_TOOLS
 def run(service: str | None, all_: bool, address: str | None, tools: str | None) -> None:  # noqa: FBT001 - a flag
-    """Run one SERVICE, or --all of them, until SIGTERM. Only proposer and executor import your tools."""
+    """Run one SERVICE, or --all of them, until SIGTERM. Only proposer and executor import your tools.
+
+    The notifier is one of all where a channel is set up.
+    """
     if all_ == (service is not None):
         raise BadInput("SERVICE", "is needed, or --all", f"Name one of {', '.join(_SERVICES)}, or give --all")
     _leave_when_told()
-    from callgate.cli.hosting import NEEDS_TOOLS
-    from callgate.settings import load
+    from callgate.cli.hosting import NEEDS_TOOLS, all_services
+    from callgate.environment import load
 
-    services: tuple[Service, ...] = _SERVICES if service is None else (cast("Service", service),)
     settings = load(os.environ)
+    services = all_services(settings) if service is None else (cast("Service", service),)
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
     toolbox = None
     if NEEDS_TOOLS & set(services) and settings.tools:
@@ -64,7 +67,8 @@ def dev(
 ) -> None:
     """Everything in one process, with a local stand-in for BIGHUB; votes are trusted. For development only."""
     _leave_when_told()
-    from callgate.settings import BighubSettings, Secret, load
+    from callgate.environment import load
+    from callgate.settings import BighubSettings, Secret
     from callgate.tools.load import load_toolbox
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CALLGATE_BIGHUB_")}
@@ -74,7 +78,7 @@ def dev(
         log=address or settings.log,
         tools=tools or settings.tools,
         bighub=BighubSettings(key=Secret("sandbox")),
-        approval=replace(settings.approval, trusted=True),
+        approval=replace(settings.approval, trusted=True, keys="", oidc_issuer=""),
     )
     if not settings.tools:
         raise BadInput(
@@ -134,6 +138,7 @@ async def _serve(
 async def _develop(
     settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None, script: Path | None
 ) -> None:
+    from callgate.cli.hosting import all_services
     from callgate.cli.play.recorded import beside_of, sandbox_file
     from callgate.log.address import MEMORY
     from callgate.sandbox.faults import load_faults
@@ -160,7 +165,8 @@ async def _develop(
         )
         click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
         click.echo("  callgate approvals list\n\nCtrl-C stops.")
-        await _serve(replace(settings, bighub=replace(settings.bighub, url=box.url)), _SERVICES, toolbox, own=True)
+        settings = replace(settings, bighub=replace(settings.bighub, url=box.url))
+        await _serve(settings, all_services(settings), toolbox, own=True)
 
 
 async def until_stopped(running: asyncio.Task[None]) -> None:

@@ -7,7 +7,16 @@ from typing import Any
 from callgate.cli.wording import compact, duration, moment
 from callgate.events import ids
 from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt, ActionProposed, Decision
-from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalResolved, ApprovalVoted, BallotCast
+from callgate.events.approvals import (
+    ApprovalDue,
+    ApprovalEscalated,
+    ApprovalReminded,
+    ApprovalRequested,
+    ApprovalResolved,
+    ApprovalVoted,
+    BallotCast,
+    DeadlinePassed,
+)
 from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.turns import ActionReply, TurnCompleted, TurnRecorded, TurnSubmitted
@@ -29,8 +38,18 @@ def told(event: Event) -> tuple[str, str]:  # noqa: C901, PLR0912 - one case per
         case BallotCast():
             refusal = f", refused: {event.refusal}" if event.refusal else ""
             return "vote checked", f"{event.verification}{refusal}, from {event.origin}"
+        case DeadlinePassed():
+            return "deadline passed", f"approval {ids.short(event.approval_id)}; on its way behind the votes"
         case ApprovalDue():
             return f"{event.kind} came", f"approval {ids.short(event.approval_id)}"
+        case ApprovalReminded():
+            return (
+                f"reminder {event.ordinal}",
+                f"approval {ids.short(event.approval_id)}, until {moment(event.deadline)}",
+            )
+        case ApprovalEscalated():
+            people = ", ".join(event.eligible)
+            return f"escalated to level {event.level}", f"approval {ids.short(event.approval_id)}, now also: {people}"
         case ApprovalResolved():
             waited = duration(event.resolved_at - event.requested_at)
             return f"answered: {event.resolution}", f"{', '.join(event.approvers) or 'by nobody'}, after {waited}"

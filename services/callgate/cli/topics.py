@@ -89,10 +89,12 @@ def _show_applied(address: str, changes: list[str], *, json_: bool, said: str) -
 
 
 async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:
-    from callgate.cli.play.custody import GROUPS
+    from callgate.cli.play.custody import GROUPS, OPTIONAL_GROUPS
     from callgate.events.topics import CATALOGUE
 
-    progress = {group: await log.progress(group) for group in GROUPS}
+    progress = {group: await log.progress(group) for group in (*GROUPS, *OPTIONAL_GROUPS)}
+    # Nobody waits for a service that was never there.
+    groups = [*GROUPS, *(group for group in OPTIONAL_GROUPS if progress[group])]
     rows: list[dict[str, Any]] = []
     for topic in CATALOGUE:
         ends = await log.ends(topic.name)
@@ -103,7 +105,7 @@ async def _look(log: Log, _: Clock) -> tuple[int, list[dict[str, Any]]]:
                     for number, end in ends.items()
                 ]
             )
-            for group in GROUPS
+            for group in groups
             if group in topic.read_by and _reads(progress[group], topic.name)
         }
         rows.append(

@@ -16,10 +16,13 @@ from callgate.events import ids
 from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt, ActionProposed
 from callgate.events.approvals import (
     ApprovalDue,
+    ApprovalEscalated,
+    ApprovalReminded,
     ApprovalRequested,
     ApprovalResolved,
     ApprovalVoted,
     BallotCast,
+    DeadlinePassed,
 )
 from callgate.events.event import Event
 from callgate.events.home import home
@@ -151,9 +154,9 @@ def subjects(event: Event, partitions: int) -> frozenset[str]:
             return frozenset({event.action.ref.id})
         case ApprovalRequested():
             return frozenset({event.approval_id, event.action.ref.id})
-        case BallotCast() | ApprovalVoted() | ApprovalDue():
+        case BallotCast() | ApprovalVoted() | DeadlinePassed() | ApprovalDue():
             return frozenset({event.approval_id})
-        case ApprovalResolved():
+        case ApprovalResolved() | ApprovalReminded() | ApprovalEscalated():
             return frozenset({event.approval_id, event.action.id})
         case ActionReply():
             return frozenset({event.action_id})
@@ -233,7 +236,10 @@ _WAY: dict[Any, int] = {
             ApprovalRequested,
             ApprovalVoted,
             BallotCast,
+            DeadlinePassed,
             ApprovalDue,
+            ApprovalReminded,
+            ApprovalEscalated,
             ApprovalResolved,
             ActionInDoubt,
             ActionFinished,

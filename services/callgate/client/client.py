@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import orjson
@@ -33,6 +33,9 @@ from callgate.events.turns import (
 )
 from callgate.failures import BadInput
 from callgate.log.port import Log, Outgoing, Position, Record
+
+if TYPE_CHECKING:
+    from callgate.approvers.signing import SigningKey
 
 Reply = ActionReply | TurnCompleted
 """What an agent hears of its turn: where each call stands, and at last the turn's end."""
@@ -131,9 +134,12 @@ class Client:
         where = home(origin.tenant, origin.session, self._log.partitions)
         return ids.turn_key(where, origin.tenant, origin.session, origin.turn)
 
-    async def vote(self, vote: ApprovalVoted) -> Position:
-        """Cast a vote. Whether it counts is decided by the tally and shown in `approvals.resolved`."""
-        return await self._publish(vote, "vote")
+    async def vote(self, vote: ApprovalVoted, *, key: SigningKey | None = None) -> Position:
+        """Cast a vote, signed with `key` if there is one (`approvers.signing.read_key`): then it must be the voter's.
+
+        Whether it counts is decided by the tally and shown in `approvals.resolved`.
+        """
+        return await self._publish(vote if key is None else key.signed(vote, self._clock.now()), "vote")
 
     async def observe(self, outcome: OutcomeObserved) -> Position:
         """Report what happened in the world after an action."""

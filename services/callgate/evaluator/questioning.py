@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from callgate.events import ids
 from callgate.events.actions import ActionProposed, Decision
-from callgate.events.approvals import ApprovalRequested, ApproverGroup
+from callgate.events.approvals import ApprovalRequested, ApproverGroup, EscalationLevel
 from callgate.events.routing import ballot_partition
 from callgate.policy.choosing import choose, facts
-from callgate.policy.document import Policy
+from callgate.policy.document import Policy, Terms
 
 
 def request(
@@ -36,4 +36,16 @@ def request(
         policy_rule=choice.rule,
         requested_at=now,
         deadline=now + seconds,
+        reminders=tuple(now + after for after in _reminders(terms, seconds)),
+        escalation=tuple(
+            EscalationLevel(at=now + level.after_seconds, approvers=policy.named(level.approvers))
+            for level in terms.escalation
+            if level.after_seconds < seconds
+        ),
     )
+
+
+def _reminders(terms: Terms, deadline: float) -> list[float]:
+    """Seconds after the question, each once and in order. What is not before the deadline would remind nobody."""
+    found = {after if after >= 1 else after * deadline for after in terms.reminders}
+    return sorted(after for after in found if after < deadline)

@@ -29,6 +29,14 @@ class ApproverGroup(Part, frozen=True, kw_only=True):
     members: tuple[str, ...]
 
 
+class EscalationLevel(Part, frozen=True, kw_only=True):
+    """The next people of a chain, and from when on they may answer too."""
+
+    at: Seconds
+    """A vote of theirs counts if it was appended to the entrance at this moment or later."""
+    approvers: tuple[str, ...]
+
+
 class ApprovalRequested(Event, frozen=True, kw_only=True):
     """Signals that people are asked about exactly one revision of an action."""
 
@@ -57,6 +65,10 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     requested_at: Seconds
     deadline: Seconds
     """A vote appended to the entrance after this moment is too late."""
+    reminders: tuple[Seconds, ...] = ()
+    """When its people are told again, while it is open; the first is number 1."""
+    escalation: tuple[EscalationLevel, ...] = ()
+    """Its chain, by time; the first is level 1. Where `eligible` is empty it only says whom to tell."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -83,7 +95,7 @@ class ApprovalVoted(Event, frozen=True, kw_only=True):
     """The text for the model, with `respond`."""
     delegate_to: str | None = None
     signature: str | None = None
-    """Compact JWS (EdDSA) over the vote, where the entrance asks for one."""
+    """Compact JWS (EdDSA) over the vote, or an id token whose nonce names it, where the entrance asks for proof."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -100,6 +112,8 @@ class BallotCast(Event, frozen=True, kw_only=True):
     verification: Literal["trusted", "signed", "refused"]
     refusal: str | None = None
     """Why the vote was refused; a refused vote stays as evidence and changes nothing."""
+    key: str | None = None
+    """The kid of the key that proved who votes, where the vote was signed."""
     policy_digest: str = ""
     appended_at: Seconds
     """When the log appended the vote: the time that counts, whatever the voter's clock says."""
@@ -111,6 +125,23 @@ class BallotCast(Event, frozen=True, kw_only=True):
         return f"evt_{ids.fingerprint('ballot', self.approval_id, self.origin)}"
 
 
+class DeadlinePassed(Event, frozen=True, kw_only=True):
+    """Signals that an approval's deadline has passed, on its way behind the votes that were cast in time.
+
+    It goes through every partition of the entrance; from the last it comes to the ballots, as `ApprovalDue`. The
+    entrance is open to all: one that the log appended before `deadline` is worth nothing.
+    """
+
+    TYPE: ClassVar[str] = "callgate.approval.deadline_passed.v1"
+
+    approval_id: Identifier
+    deadline: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('deadline_passed', self.approval_id)}"
+
+
 class ApprovalDue(Event, frozen=True, kw_only=True):
     """Signals that a moment set for an approval has come: it takes its place in the order of the ballots."""
 
@@ -119,7 +150,9 @@ class ApprovalDue(Event, frozen=True, kw_only=True):
     approval_id: Identifier
     kind: Literal["deadline", "reminder", "escalation"]
     ordinal: int = 0
+    """Which reminder, or which level; a deadline has none."""
     due_at: Seconds
+    """When it was set for, however late it was read."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -155,8 +188,10 @@ class ApprovalReminded(Event, frozen=True, kw_only=True):
     approval_id: Identifier
     action: ActionRef
     ordinal: int
+    """1 is the first."""
     deadline: Seconds
     reminded_at: Seconds
+    """When the reminder was set for. After a downtime it comes later."""
 
     def identity(self) -> str:
         """See `Event.identity`."""
@@ -171,9 +206,12 @@ class ApprovalEscalated(Event, frozen=True, kw_only=True):
     approval_id: Identifier
     action: ActionRef
     level: int
+    """1 is the first."""
     eligible: tuple[str, ...] = ()
+    """The people of this level: they may answer as well as those before them."""
     deadline: Seconds
     escalated_at: Seconds
+    """When the level was set for. After a downtime it is read later; votes are held against this moment."""
 
     def identity(self) -> str:
         """See `Event.identity`."""

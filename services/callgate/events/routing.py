@@ -33,6 +33,8 @@ def address(event: Event, partitions: int) -> Address:  # noqa: C901, PLR0912 - 
             return Address(topics.FINISHED.name, _located(event.action.ref.id, partitions), event.action.ref.id)
         case approvals.ApprovalVoted():
             return Address(topics.VOTES.name, _located(event.approval_id, partitions), event.approval_id)
+        case approvals.DeadlinePassed():
+            return Address(topics.VOTES.name, 0, event.approval_id)  # where its way through the entrance begins
         case approvals.ApprovalRequested() | approvals.BallotCast() | approvals.ApprovalDue():
             return Address(topics.BALLOTS.name, _located(event.approval_id, partitions), event.approval_id)
         case approvals.ApprovalResolved() | approvals.ApprovalReminded() | approvals.ApprovalEscalated():

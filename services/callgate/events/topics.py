@@ -76,23 +76,23 @@ VOTES = Topic(
     name="approvals.votes",
     spread="any",
     entrance=True,
-    events=(approvals.ApprovalVoted,),
-    written_by=("anyone",),
+    events=(approvals.ApprovalVoted, approvals.DeadlinePassed),
+    written_by=("anyone", "approvals"),
     read_by=("approvals",),
 )
 BALLOTS = Topic(
     name="approvals.ballots",
     spread="approval",
     events=(approvals.ApprovalRequested, approvals.BallotCast, approvals.ApprovalDue),
-    written_by=("evaluator", "executor", "approvals"),
-    read_by=("approvals", "notifiers", "console"),
+    written_by=("evaluator", "executor", "approvals", "bridge"),
+    read_by=("approvals", "bridge", "notifier", "console"),
 )
 RESOLVED = Topic(
     name="approvals.resolved",
     spread="home",
     events=(approvals.ApprovalResolved, approvals.ApprovalReminded, approvals.ApprovalEscalated),
     written_by=("approvals",),
-    read_by=("proposer", "reporter", "notifiers"),
+    read_by=("proposer", "reporter", "notifier"),
 )
 OBSERVED = Topic(
     name="outcomes.observed",

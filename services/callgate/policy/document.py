@@ -22,6 +22,12 @@ PEOPLE_MOST = 200
 DEADLINE_MOST = 30 * 86_400.0
 """Seconds. Approvals must end well within the identity window of 45 days."""
 
+REMINDERS_MOST = 20
+"""For one question: each is a message to every one of its people."""
+
+LEVELS_MOST = 5
+"""Of an escalation chain."""
+
 Answerable = Literal["approve", "reject", "abstain"]
 """What a policy may allow. Withdrawing one's own vote is always allowed."""
 
@@ -53,6 +59,15 @@ class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """BIGHUB's score in the decision that asked for people."""
 
 
+class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Who may answer too when the others have not for so long."""
+
+    after_seconds: Annotated[float, msgspec.Meta(gt=0, le=DEADLINE_MOST)]
+    """Counted from the question, not from the level before."""
+    approvers: Annotated[tuple[Text, ...], msgspec.Meta(min_length=1, max_length=PEOPLE_MOST)]
+    """Names, and groups as `@name`."""
+
+
 class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What it takes to answer. What a rule leaves out is as in this class, not as in another rule."""
 
@@ -67,6 +82,12 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     answers: tuple[Answerable, ...] = ("approve", "reject")
     deadline_seconds: Annotated[float, msgspec.Meta(gt=0, le=DEADLINE_MOST)] | None = None
     """How long people have. None: CALLGATE_APPROVAL_DEADLINE_SECONDS."""
+    reminders: Annotated[
+        tuple[Annotated[float, msgspec.Meta(gt=0, le=DEADLINE_MOST)], ...], msgspec.Meta(max_length=REMINDERS_MOST)
+    ] = ()
+    """When people are told again: seconds after the question or, under 1, the share of the deadline that has passed."""
+    escalation: Annotated[tuple[Level, ...], msgspec.Meta(max_length=LEVELS_MOST)] = ()
+    """Who may answer too after a while, level by level. It adds people, removes nobody, and moves no deadline."""
 
 
 class Rule(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -91,12 +112,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def people(self, terms: Terms) -> tuple[str, ...]:
         """Everybody who may answer under these terms, groups written out, each once; empty: no list is kept."""
-        named: list[str] = []
-        for each in terms.approvers:
-            named.extend(self.groups[each[1:]] if each.startswith("@") else (each,))
-        for group in terms.one_from_each:
-            named.extend(self.groups[group])
-        return tuple(dict.fromkeys(named))
+        groups = tuple(f"@{group}" for group in terms.one_from_each)
+        return self.named((*terms.approvers, *groups))
+
+    def named(self, entries: tuple[str, ...]) -> tuple[str, ...]:
+        """Names and `@groups` as names, each once."""
+        found: list[str] = []
+        for each in entries:
+            found.extend(self.groups[each[1:]] if each.startswith("@") else (each,))
+        return tuple(dict.fromkeys(found))
 
 
 BUILT_IN = Policy(version=1)
@@ -149,6 +173,7 @@ def _hold_terms(policy: Policy, terms: Terms, where: str) -> None:
     for field, groups in (
         ("approvers", [each[1:] for each in terms.approvers if each.startswith("@")]),
         ("one_from_each", list(terms.one_from_each)),
+        ("escalation", [each[1:] for level in terms.escalation for each in level.approvers if each.startswith("@")]),
     ):
         for group in groups:
             if group not in policy.groups:
@@ -166,6 +191,25 @@ def _hold_terms(policy: Policy, terms: Terms, where: str) -> None:
     if not covers(people, [policy.groups[group] for group in terms.one_from_each]):
         problem = "can't be met: one person can't stand for two groups"
         raise BadInput(f"{where}.one_from_each", problem, "Put more people into the groups")
+    _hold_times(policy, terms, where)
+
+
+def _hold_times(policy: Policy, terms: Terms, where: str) -> None:
+    """Moments that come in their order and before the deadline, where that is known."""
+    deadline = DEADLINE_MOST if terms.deadline_seconds is None else terms.deadline_seconds
+    for place, after in enumerate(terms.reminders):
+        if after >= max(1.0, deadline):
+            raise BadInput(f"{where}.reminders[{place}]", "is not before the deadline", "Remind people earlier")
+    before = 0.0
+    for place, level in enumerate(terms.escalation):
+        field = f"{where}.escalation[{place}]"
+        if level.after_seconds <= before:
+            raise BadInput(f"{field}.after_seconds", "is not after the level before", "List the levels by time")
+        if level.after_seconds >= deadline:
+            raise BadInput(f"{field}.after_seconds", "is not before the deadline", "Escalate earlier")
+        if len(policy.named(level.approvers)) > PEOPLE_MOST:
+            raise BadInput(f"{field}.approvers", "are too many people", f"Name {PEOPLE_MOST} at the most")
+        before = level.after_seconds
 
 
 def plain(terms: Terms) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from typing import Any, Protocol
 
 import msgspec
 
+from callgate.bighub import queue
 from callgate.bighub.requests import OutcomeReport
 from callgate.events import topics
 from callgate.events.actions import ActionFinished, ActionInDoubt
+from callgate.events.approvals import ApprovalResolved
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import address
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
-from callgate.reporter import life
+from callgate.reporter import life, mirroring
 from callgate.reporter.batching import Batcher
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
@@ -33,6 +35,10 @@ ENDING_SECONDS = 3600.0
 """How long an observed outcome waits for its action's end to be reported; then it goes by reference alone."""
 
 
+MIRROR_SECONDS = 7 * topics.DAY
+"""How old an answer may be to be told BIGHUB's queue still; after that nobody waits for it there."""
+
+
 class Reports(Protocol):
     """What the reporter needs of BIGHUB."""
 
@@ -42,6 +48,10 @@ class Reports(Protocol):
 
     async def reconcile(self, *, external_ref: str, outcome: Mapping[str, object]) -> None:
         """Report an outcome that is known only under an outside reference."""
+        ...
+
+    async def resolve_approval(self, request_id: str, answer: queue.Answer, comment: str) -> bool:
+        """Tell its own queue; False where it has nothing open there."""
         ...
 
 
@@ -69,6 +79,8 @@ class ReportHandler:
                 return event.action.ref.id
             case OutcomeObserved():
                 return f"observed/{event.tenant}/{event.outcome_id}"
+            case ApprovalResolved():
+                return f"mirrored/{event.approval_id}"
             case _:
                 return f"{record.topic}/{record.offset}"
 
@@ -79,6 +91,8 @@ class ReportHandler:
                 return event.action.ref.tenant
             case OutcomeObserved():
                 return event.tenant
+            case ApprovalResolved():
+                return event.action.tenant
             case _:
                 return ""
 
@@ -91,6 +105,8 @@ class ReportHandler:
                 return await self._doubted(event, context)
             case OutcomeObserved() as event:
                 return await self._observed(event, context)
+            case ApprovalResolved() as event:
+                return await self._mirrored(event, context)
             case _:
                 return NOTHING
 
@@ -140,6 +156,20 @@ class ReportHandler:
             return NOTHING
         await self._report_observed(event, context)
         self._metrics.reported("observed")
+        return _remembered(key, b"{}", context)
+
+    async def _mirrored(self, event: ApprovalResolved, context: Context) -> Effects:
+        key = f"mirrored/{event.approval_id}"
+        answer = mirroring.answer_of(event)
+        if answer is None or event.request_id is None or context.table.get(key) is not None:
+            return NOTHING
+        if context.clock.now() - event.resolved_at > MIRROR_SECONDS:
+            return NOTHING
+        try:
+            taken = await self._bighub.resolve_approval(event.request_id, answer, mirroring.comment_of(event))
+        except PermanentFailure as failure:
+            return _remembered(key, b"{}", context, DeadLettered(failure.reason))
+        self._metrics.reported("approval" if taken else "approval_closed")
         return _remembered(key, b"{}", context)
 
     async def _report_observed(self, event: OutcomeObserved, context: Context) -> None:

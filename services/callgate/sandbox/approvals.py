@@ -35,12 +35,17 @@ class Approvals:
         ]
 
     async def listed(self, request: web.Request) -> web.Response:
-        """A bare array of approvals, oldest first, of one status (pending unless given) or of all."""
+        """A bare array of approvals of one status (pending unless given) or of all.
+
+        What is pending comes oldest first, as it is to be answered in that order; of the rest the newest is news.
+        """
         status = request.query.get("status", "pending")
         if status not in (*_STATUSES, "all"):
             raise invalid(("status", f"must be one of {', '.join(_STATUSES)} or all"))
         views = [self._view(approval) for approval in self._store.approvals()]
         found = [view for view in views if status in ("all", view["status"])]
+        if status not in ("pending", "all"):
+            found.reverse()
         return answer(found[: limit_of(request)])
 
     async def resolve(self, request: web.Request) -> web.Response:

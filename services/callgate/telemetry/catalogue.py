@@ -98,8 +98,14 @@ APPROVAL = Metric(
 REPORTED = Metric(
     name="callgate_reported",
     kind="counter",
-    help="Events and outcomes that BIGHUB has accepted.",
+    help="Events, outcomes and answers that BIGHUB has accepted; approval_closed: it had nothing open to answer.",
     labels=("kind",),
+)
+NOTIFIED = Metric(
+    name="callgate_notified",
+    kind="counter",
+    help="Notices by channel: sent, failed (tried again), or refused (a dead letter).",
+    labels=("channel", "outcome"),
 )
 HANDLED = Metric(
     name="callgate_worker_handled",
@@ -191,6 +197,7 @@ CATALOGUE: tuple[Metric, ...] = (
     TOKENS,
     APPROVAL,
     REPORTED,
+    NOTIFIED,
     HANDLED,
     HANDLING,
     FAILURES,

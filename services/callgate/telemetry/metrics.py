@@ -100,6 +100,10 @@ class Metrics:
         """BIGHUB accepted `n` events or outcomes."""
         self.count(catalogue.REPORTED, kind, n=n)
 
+    def notified(self, channel: str, outcome: str) -> None:
+        """A channel was given a notice; `outcome` is sent, failed or refused."""
+        self.count(catalogue.NOTIFIED, channel, outcome)
+
     def count(self, metric: Metric, *labels: str, n: float = 1) -> None:
         """Add to a counter of the catalogue."""
         self._counter(metric.name, labels).inc(n)

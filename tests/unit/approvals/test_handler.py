@@ -89,11 +89,12 @@ async def test_a_rejection_becomes_a_decision_to_reject() -> None:
 
 
 async def test_the_deadline_is_put_among_the_ballots_and_only_reading_it_ends_the_approval() -> None:
-    """The timer publishes the moment and decides nothing; read back, it expires the approval."""
+    """The timer sends it through the entrance and decides nothing; read among the ballots, it expires the approval."""
     bench = _bench()
     await bench.deliver(question())
     assert bench.timers[f"due/{APPROVAL}"].due == DEADLINE + FORWARDING_SECONDS
-    (moment,) = await bench.fire(f"due/{APPROVAL}")
+    (passed,) = await bench.fire(f"due/{APPROVAL}")
+    (moment,) = await bench.deliver(passed, timestamp=DEADLINE)
     assert isinstance(moment, ApprovalDue)
     decision = _decision(await bench.deliver(moment))
     assert decision.verdict == "expire"
@@ -104,8 +105,9 @@ async def test_a_vote_that_was_read_before_the_moment_wins() -> None:
     """Between the timer and its reading a vote may be counted, and then the moment changes nothing."""
     bench = _bench()
     await bench.deliver(question())
-    (moment,) = await bench.fire(f"due/{APPROVAL}")
+    (passed,) = await bench.fire(f"due/{APPROVAL}")
     assert _decision(await bench.deliver(cast())).verdict == "allow"
+    (moment,) = await bench.deliver(passed, timestamp=DEADLINE)
     assert await bench.deliver(moment) == []
 
 

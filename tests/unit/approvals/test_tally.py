@@ -9,7 +9,7 @@ from tests.support.approval_values import DEADLINE, NOW, cast, deadline, propose
 
 from callgate.approvals.tally import COMMENT_MOST, EVIDENCE_MOST, Tally, crowded, due, requested
 from callgate.approvals.tally import cast as counted
-from callgate.events.approvals import ApprovalDue, BallotCast
+from callgate.events.approvals import ApprovalDue, BallotCast, EscalationLevel
 
 
 def _open(**changes: Any) -> Tally:
@@ -179,3 +179,24 @@ def test_a_comment_is_cut_to_what_is_passed_on() -> None:
 def test_without_a_requester_anybody_but_the_agent_may_answer() -> None:
     """Where nobody is named as requester, no name is mistaken for theirs."""
     assert counted(_open(action=proposed(requester=None)), cast(vote(approver="None"))).result is not None
+
+
+def test_a_level_entitles_from_its_moment_on() -> None:
+    """A vote appended before its voter's level is refused; one from that moment on counts, read when it may be."""
+    chain = (EscalationLevel(at=NOW + 10, approvers=("ann",)),)
+    tally = _open(eligible=("lee",), escalation=chain)
+    early = counted(tally, cast(vote(approver="ann"), at=NOW + 9))
+    assert early.ballots[0].refusal == "the voter is not entitled to answer"
+    result = counted(early, cast(vote(approver="ann", vote_id="2"), at=NOW + 10, origin="y")).result
+    assert result is not None
+    assert result.approvers == ("ann",)
+
+
+def test_a_level_never_entitles_the_requester() -> None:
+    """Whoever is barred stays so, whatever names them."""
+    chain = (EscalationLevel(at=NOW, approvers=("kim", "bot")),)
+    tally = _open(eligible=("lee",), escalation=chain)
+    for who in ("kim", "bot"):
+        tally = counted(tally, cast(vote(approver=who, vote_id=who), origin=who))
+    assert tally.result is None
+    assert {ballot.refusal for ballot in tally.ballots} == {"nobody answers their own request"}

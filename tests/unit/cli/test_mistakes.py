@@ -81,6 +81,13 @@ def test_without_tools_nothing_starts(service: str, tmp_path: Path) -> None:
     assert "--tools" in ran.err
 
 
+def test_without_a_channel_the_notifier_does_not_start(tmp_path: Path) -> None:
+    """The notifier refuses to start where there is nobody to tell, and names what to set."""
+    ran = callgate("run", "notifier", CALLGATE_LOG=f"sqlite:///{tmp_path / 'log.db'}")
+    assert ran.code == 2
+    assert "CALLGATE_NOTIFY_WEBHOOKS" in ran.err
+
+
 def test_untrusted_votes_are_not_believed_by_default(tmp_path: Path) -> None:
     """The approvals service refuses to start where nobody has said that unsigned votes may be believed."""
     ran = callgate("run", "approvals", CALLGATE_LOG=f"sqlite:///{tmp_path / 'log.db'}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.approval_values import NOW, proposed, review
 
 from callgate.evaluator.questioning import request
-from callgate.events.approvals import ApproverGroup
+from callgate.events.approvals import ApproverGroup, EscalationLevel
 from callgate.policy.document import BUILT_IN, parse
 
 POLICY = """
@@ -44,3 +44,21 @@ def test_without_a_rule_the_settings_deadline_counts() -> None:
     asked = request(proposed(), review(), BUILT_IN, 4, now=NOW, deadline_seconds=60)
     assert (asked.quorum, asked.eligible, asked.deadline, asked.policy_rule) == (1, (), NOW + 60, None)
     assert asked.policy_digest == BUILT_IN.digest()
+
+
+def test_reminders_and_levels_become_moments() -> None:
+    """Shares are taken of the deadline that counts; what would come with it or later is left out, and twins are one."""
+    text = """
+version = 1
+[groups]
+heads = ["ann", "bob"]
+[default]
+reminders = [30, 0.5, 10, 90]
+escalation = [
+  {after_seconds = 20, approvers = ["@heads", "ann", "max"]},
+  {after_seconds = 60, approvers = ["zoe"]},
+]
+"""
+    asked = request(proposed(), review(), parse(text, source="p"), 4, now=NOW, deadline_seconds=60)
+    assert asked.reminders == (NOW + 10, NOW + 30)
+    assert asked.escalation == (EscalationLevel(at=NOW + 20, approvers=("ann", "bob", "max")),)

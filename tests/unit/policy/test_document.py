@@ -42,7 +42,20 @@ _FAULTS: dict[str, tuple[str, str]] = {
     "version = 1\n[[rules": ("p", "is not TOML"),
     "version = 1\nrule = []": ("the file", "unknown field `rule`"),
     'version = 1\n[[rules]]\nname = "a"\nquorum = 0': ("rules[0].quorum", ">= 1"),
-    'version = 1\n[[rules]]\nname = "a"\nreminders = [5]': ("rules[0]", "unknown field `reminders`"),
+    'version = 1\n[[rules]]\nname = "a"\nreminder = [5]': ("rules[0]", "unknown field `reminder`"),
+    "version = 1\n[default]\nreminders = [0]": ("default.reminders[0]", "> 0"),
+    "version = 1\n[default]\ndeadline_seconds = 60\nreminders = [0.5, 60]": ("reminders[1]", "not before the deadline"),
+    "version = 1\n[default]\nescalation = [{after_seconds = 5, approvers = []}]": ("approvers", "length >= 1"),
+    'version = 1\n[default]\nescalation = [{after_seconds = 5, approvers = ["@no"]}]': ("escalation", "no group 'no'"),
+    'version = 1\n[default]\ndeadline_seconds = 5\nescalation = [{after_seconds = 5, approvers = ["x"]}]': (
+        "default.escalation[0].after_seconds",
+        "not before the deadline",
+    ),
+    "version = 1\n[default]\nescalation = ["
+    '{after_seconds = 5, approvers = ["x"]}, {after_seconds = 5, approvers = ["y"]}]': (
+        "default.escalation[1].after_seconds",
+        "not after the level before",
+    ),
     'version = 1\n[[rules]]\nname = "a"\nmatch.tol = ["x"]': ("rules[0].match", "unknown field `tol`"),
     'version = 1\n[[rules]]\nname = "a"\nmatch.tool = "x"': ("rules[0].match.tool", "expected `array`"),
     'version = 1\n[[rules]]\nname = "a"\nmatch.tool = []': ("rules[0].match.tool", "length >= 1"),

@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from tests.support.approval_values import ACTION, NOW, proposed, review
+from tests.support.approval_values import ACTION, APPROVAL, NOW, proposed, review
 from tests.support.handler_bench import HandlerBench
 
 from callgate.bighub.requests import OutcomeReport
 from callgate.clock import ManualClock
 from callgate.events import ids, topics
 from callgate.events.actions import ActionFinished, ActionInDoubt
+from callgate.events.approvals import ApprovalResolved, Resolution
 from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
 from callgate.reporter.batching import Batcher, Entry
-from callgate.reporter.handler import ENDING_SECONDS, ReportHandler
+from callgate.reporter.handler import ENDING_SECONDS, MIRROR_SECONDS, ReportHandler
 from callgate.settings import TelemetrySettings
 from callgate.telemetry.metrics import Metrics
 
@@ -31,6 +32,7 @@ class _Bighub:
         self.outcomes: list[OutcomeReport] = []
         self.reconciled: list[tuple[str, Mapping[str, object]]] = []
         self.ingested: list[Entry] = []
+        self.resolved: list[tuple[str, str, str]] = []
         self.failures: dict[str, Exception] = {}
 
     async def report_outcome(self, report: OutcomeReport) -> None:
@@ -44,6 +46,11 @@ class _Bighub:
     async def ingest_batch(self, events: Sequence[Entry]) -> None:
         self._called("ingest")
         self.ingested.extend(events)
+
+    async def resolve_approval(self, request_id: str, answer: str, comment: str) -> bool:
+        self._called("approval")
+        self.resolved.append((request_id, answer, comment))
+        return True
 
     def _called(self, call: str) -> None:
         self.calls.append(call)
@@ -214,3 +221,51 @@ async def test_shares_are_the_tenants() -> None:
     bench, _ = _bench()
     events: list[Event] = [_end(), _doubt(), _observed()]
     assert {bench.handler.tenant(event) for event in events} == {"acme"}
+
+
+def _resolved(resolution: Resolution = "approved", **changes: Any) -> ApprovalResolved:
+    fields: dict[str, Any] = {"approval_id": APPROVAL, "action": proposed().ref, "request_id": "req_1"}
+    fields |= {"approvers": ("lee",), "comment": "fine", "requested_at": NOW - 5, "resolved_at": NOW}
+    return ApprovalResolved(resolution=resolution, **{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("resolution", "told"),
+    [("approved", "approved"), ("rejected", "denied"), ("edited", "denied"), ("responded", "denied")],
+)
+async def test_an_answer_is_told_bighubs_queue_once(resolution: Resolution, told: str) -> None:
+    """What people said here, and who; the call that was asked about does not run after an edit or a response."""
+    bench, bighub = _bench()
+    for _ in range(2):
+        assert await bench.deliver(_resolved(resolution)) == []
+    assert bighub.resolved == [("req_1", told, f"Callgate: {resolution} by lee: fine")]
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        _resolved("expired", approvers=()),
+        _resolved("settled", kind="settle"),
+        _resolved(request_id=None),
+        _resolved(resolved_at=NOW - MIRROR_SECONDS - 1),
+    ],
+    ids=["expired", "settled", "not BIGHUB's", "long ago"],
+)
+async def test_what_is_no_answer_for_the_queue_is_not_told(event: ApprovalResolved) -> None:
+    """An expiry is never told as a denial, and a new reporter on an old log does not tell its history."""
+    bench, bighub = _bench()
+    await bench.deliver(event)
+    assert bighub.calls == []
+
+
+async def test_an_answer_that_bighub_never_takes_is_a_dead_letter() -> None:
+    """It is given up once, with its reason; one that fails for now is told later."""
+    bench, bighub = _bench()
+    bighub.failures["approval"] = TemporaryFailure("away")
+    with pytest.raises(TemporaryFailure):
+        await bench.deliver(_resolved())
+    bighub.failures["approval"] = PermanentFailure("no")
+    await bench.deliver(_resolved())
+    await bench.deliver(_resolved())
+    assert bench.dead == ["no"]
+    assert bighub.resolved == []

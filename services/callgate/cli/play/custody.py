@@ -8,6 +8,11 @@ from callgate.log.port import Log
 from callgate.worker import parking
 
 GROUPS = ("proposer", "evaluator", "approvals", "executor", "reporter")
+"""The groups of the five services without which no action comes to its end."""
+
+OPTIONAL_GROUPS = ("notifier", "bridge")
+"""Groups of services that an installation may do without."""
+
 _ACTION = re.compile(rb"act_\d{3}_[a-z2-7]{24}")
 
 
