@@ -109,6 +109,11 @@ class ModelSettings:
     """Failures one after another, after which the model is left alone for `breaker_seconds`."""
     breaker_seconds: float = 15.0
     """How long it is left alone."""
+    background_seconds: float = 0.0
+    """How long an answer in the background may take before it is cancelled; 0 refuses turns that ask for one, because
+    the provider then stores what they say."""
+    poll_seconds: float = 2.0
+    """How soon a background answer is looked at for the first time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

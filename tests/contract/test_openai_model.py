@@ -137,3 +137,21 @@ async def test_a_gateway_of_ones_own_may_be_plain() -> None:
     named = ModelSettings(url="http://gateway:4000/v1", key=Secret("any"), plain_hosts=("gateway",))
     async with OpenaiModel(named, SystemClock()) as sdk:
         assert sdk.refused is None
+
+
+async def test_an_answer_in_the_background_is_fetched_and_cancelled() -> None:
+    """A repeat of one name begins nothing new; it runs until it is there, and one that is given up stays given up."""
+    body = {**BODY, "background": True, "store": True}
+    script = parse_script('[[scenario]]\n[[scenario.round]]\ntext = "late"\ndelay_seconds = 0.3')
+    async with Sandbox(script=script) as box, model(box.model_url) as sdk:
+        begun, again = [orjson.loads(await sdk.ask(body, once="one")) for _ in range(2)]
+        assert (begun["status"], begun["output"], again["id"]) == ("queued", [], begun["id"])
+        assert orjson.loads(await sdk.look(begun["id"]))["status"] == "in_progress"
+        await asyncio.sleep(0.35)
+        done = orjson.loads(await sdk.look(begun["id"]))
+        assert (done["status"], done["output"][0]["content"][0]["text"]) == ("completed", "late")
+        other = orjson.loads(await sdk.ask(body, once="two"))
+        await sdk.cancel(other["id"])
+        assert orjson.loads(await sdk.look(other["id"]))["status"] == "cancelled"
+        with pytest.raises(PermanentFailure, match="404"):
+            await sdk.look("resp_unknown")

@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.processes import environment, kill, running, wait_for_lines
@@ -40,7 +41,7 @@ def act(n: int, call: Call) -> int:
 """
 
 
-async def submitted(address: str) -> list[str]:
+async def submitted(address: str, options: dict[str, Any]) -> list[str]:
     """Submit every turn; returns the keys."""
     said = "\nthen\n".join(f'call act {{"n": {n}}}' for n in range(ROUNDS))
     log = await open_log(address, clock=SystemClock())
@@ -48,7 +49,10 @@ async def submitted(address: str) -> list[str]:
         client = Client(log, SystemClock())
         return [
             await client.ask(
-                TurnOrigin(tenant="t", session=f"s{number}", turn="1", agent="a"), model="m", input_=said, options={}
+                TurnOrigin(tenant="t", session=f"s{number}", turn="1", agent="a"),
+                model="m",
+                input_=said,
+                options=options,
             )
             for number in range(TURNS)
         ]
@@ -81,8 +85,9 @@ async def all_ended(address: str, keys: list[str], seconds: float) -> Counter[st
 
 @pytest.mark.slow
 @pytest.mark.timeout(240)
+@pytest.mark.parametrize("options", [{}, {"background": True}], ids=["at_once", "background"])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_a_killed_proposer_is_replaced_between_rounds(seed: int, tmp_path: Path) -> None:
+def test_a_killed_proposer_is_replaced_between_rounds(seed: int, options: dict[str, Any], tmp_path: Path) -> None:
     """Proposers that are killed while the model answers leave turns that the next one finishes: each has one end."""
     chance = random.Random(seed)
     address, witness, output = f"sqlite:///{tmp_path / 'log.db'}", tmp_path / "effects", tmp_path / "output.txt"
@@ -99,12 +104,14 @@ def test_a_killed_proposer_is_replaced_between_rounds(seed: int, tmp_path: Path)
             CALLGATE_BIGHUB_KEY="test",
             CALLGATE_MODEL_URL=announced["model"],
             CALLGATE_MODEL_KEY="test",
+            CALLGATE_MODEL_BACKGROUND_SECONDS="120",
+            CALLGATE_MODEL_POLL_SECONDS="0.1",
             CALLGATE_APPROVAL_TRUSTED="true",
             CALLGATE_TOOLS="killed_loop_tools:toolbox",
             PYTHONPATH=str(tmp_path),
             WITNESS=str(witness),
         )
-        keys = asyncio.run(submitted(address))
+        keys = asyncio.run(submitted(address, options))
         for service in ("evaluator", "approvals", "executor", "reporter"):
             stack.enter_context(running("run", service, env=env, log=output))
         for kills in range(3):

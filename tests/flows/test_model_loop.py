@@ -156,3 +156,33 @@ async def test_a_turn_submitted_twice_is_run_once(tmp_path: Path) -> None:
 
 async def _dead(gate: Whole) -> int:
     return sum([1 for partition in range(gate.log.partitions) async for _ in gate.log.scan("deadletters", partition)])
+
+
+@pytest.mark.parametrize("seed", [None, 3, 4])
+async def test_a_turn_that_tells_does_not_wait_for_people(tmp_path: Path, seed: int | None) -> None:
+    """A turn with a pending call ends at once, and its follow-up runs once with the result, on any engine."""
+    async with whole(tmp_path / "log.db", seed=seed) as gate:
+        said = 'call pay {"n": 1}\ncall act {"n": 2}\ncall grant {"n": 3}'
+        keys = [await gate.ask(f"s{number}", said, pending="tell") for number in range(3)]
+        for key in keys:
+            done = await gate.completed(key, 60)
+            assert done.status == "completed"
+            assert statuses(done)[1] == "executed"
+            if done.follow_up is None:  # people were quicker than the round
+                continue
+            after = await gate.completed(done.follow_up, 60)
+            assert (after.status, after.turn) == ("completed", "1~follow-up-1")
+            assert len(await gate.actions(key)) == 3
+        assert any([(await gate.completed(key)).follow_up for key in keys])
+        assert all(count == 1 for count in gate.marks.effects.values())
+        assert await gate.violations() == []
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+async def test_rounds_in_the_background_are_as_others(tmp_path: Path, seed: int | None) -> None:
+    """Each round is made at the provider and fetched; the turn ends as it would have."""
+    async with whole(tmp_path / "log.db", seed=seed) as gate:
+        done = await gate.completed(await gate.ask("s", TWO_ROUNDS, background=True), 60)
+        assert (done.status, done.rounds) == ("completed", 3)
+        assert statuses(done) == ["executed", "blocked", "executed"]
+        assert await gate.violations() == []

@@ -179,7 +179,10 @@ class Whole:
     async def ask(self, session: str, said: object, *, rounds: int = 8, turn: str = "1", **options: Any) -> str:
         """Have the model run for a turn; returns its key. The sandbox's model calls what `said` tells it to."""
         origin = TurnOrigin(tenant="acme", session=session, turn=turn, agent="agent")
-        return await self.client.ask(origin, model="sandbox", input_=said, options=options, max_tool_rounds=rounds)
+        pending = options.pop("pending", "wait")
+        return await self.client.ask(
+            origin, model="sandbox", input_=said, options=options, max_tool_rounds=rounds, pending=pending
+        )
 
     async def violations(self) -> list[Violation]:
         """What the checker says of the log and the witness: it believes no service, and must find nothing."""
@@ -276,7 +279,14 @@ def settings_for(url: str, evaluator_seconds: float, approval_policy: str = "") 
     """Settings under which waiting takes seconds: short deadlines, horizons, retries and times aside."""
     return Settings(
         bighub=BighubSettings(url=url, key=Secret("any"), evaluator_seconds=evaluator_seconds),
-        model=ModelSettings(url=f"{url}/v1", key=Secret("any"), patience_seconds=5, breaker_seconds=0.2),
+        model=ModelSettings(
+            url=f"{url}/v1",
+            key=Secret("any"),
+            patience_seconds=5,
+            breaker_seconds=0.2,
+            background_seconds=20,
+            poll_seconds=0.1,
+        ),
         executor=ExecutorSettings(start_seconds=1.0, skew_seconds=0.2),
         approval=ApprovalSettings(trusted=True, deadline_seconds=DEADLINE_SECONDS, policy=approval_policy),
         worker=WorkerSettings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 import orjson
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 @click.option("--instructions", help="What the model is told beforehand.")
 @click.option("--options", default="{}", help="A JSON object of further fields of the request.")
 @click.option("--rounds", type=click.IntRange(0, 1000), default=8, show_default=True, help="Rounds of tool calls.")
+@click.option(
+    "--pending",
+    type=click.Choice(["wait", "tell"]),
+    default="wait",
+    show_default=True,
+    help="While a call waits for a person: the turn waits too, or the model is told, and a follow-up turn is run.",
+)
 @click.option("--stream", is_flag=True, help="Show the text as it comes.")
 @click.option("--tenant", default="default", show_default=True, help="Whose turn it is.")
 @click.option("--session", help="The conversation; turns of one session keep their order. Default: a new one.")
@@ -47,6 +54,7 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of a command
     options: str,
     instructions: str | None,
     rounds: int,
+    pending: Literal["wait", "tell"],
     stream: bool,  # noqa: FBT001 - a flag
     timeout: float,
     **about: str | None,
@@ -63,7 +71,9 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of a command
 
         client = Client(log, clock, source="callgate-cli")
         origin = origin_of({key: value for key, value in about.items() if value is not None}, clock)
-        key = await client.ask(origin, model=model, input_=given, options=further, max_tool_rounds=rounds)
+        key = await client.ask(
+            origin, model=model, input_=given, options=further, max_tool_rounds=rounds, pending=pending
+        )
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=True)
         showing = asyncio.create_task(_shown_as_it_comes(client, key)) if stream and not json_ else None
@@ -108,6 +118,8 @@ def _tell(completed: TurnCompleted, *, streamed: bool) -> None:
         click.echo(visible(text))
     if completed.reason and completed.status != "refused":
         click.echo(visible(f"{completed.status}: {completed.reason}"), err=True)
+    if completed.follow_up is not None:
+        click.echo(f"A call waits for a person. The follow-up turn will be {completed.follow_up}", err=True)
 
 
 def _given(said: str) -> Any:

@@ -135,6 +135,7 @@ def _of_model(completed: TurnCompleted) -> dict[str, Any]:
         "rounds": completed.rounds,
         "usage": orjson.loads(bytes(completed.usage)) if completed.usage is not None else None,
         "llm_response": orjson.loads(bytes(completed.llm_response)),
+        "follow_up": completed.follow_up,
     }
 
 

@@ -11,7 +11,7 @@ from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import asdict
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 import msgspec
 import orjson
@@ -224,13 +224,16 @@ class Client:
         input_: object,
         options: Mapping[str, Any] | None = None,
         max_tool_rounds: int = 8,
+        pending: Literal["wait", "tell"] = "wait",
     ) -> str:
         """Have the model run for a turn: rounds of model and tools until its last word. Returns the turn key.
 
         `input_` and `options` are those of the Responses API; `options={"stream": True}` gives `stream` something to
-        tell. `TurnCompleted.items` is what to append to the input for the next turn.
+        tell. `TurnCompleted.items` is what to append to the input for the next turn. With
+        `pending="tell"` the turn doesn't wait for people: where its `TurnCompleted` names a `follow_up`, wait for that.
         """
-        return await self.submit(self._submitted(origin, model, input_, options or {}, max_tool_rounds))
+        turn = self._submitted(origin, model, input_, options or {}, max_tool_rounds)
+        return await self.submit(msgspec.structs.replace(turn, pending=pending))
 
     def _submitted(
         self, origin: TurnOrigin, model: str, input_: object, options: Mapping[str, Any], max_tool_rounds: int

@@ -45,7 +45,11 @@ class TurnSubmitted(Event, frozen=True, kw_only=True):
 
     `tools` are the toolbox's where they are not given; `stream: true` asks for `ReplyStreamed`."""
     max_tool_rounds: int = 8
-    """How often the model may call tools; a turn in which it calls once more ends as `failed`."""
+    """How often the model may call tools; a turn in which it calls once more ends as `failed`. Follow-up turns share
+    what is left of it."""
+    pending: Literal["wait", "tell"] = "wait"
+    """What becomes of the turn while a call waits for a person: it waits too; or the model is told that the call is
+    pending, and a follow-up turn tells it the result (`TurnCompleted.follow_up`)."""
     submitted_at: Seconds
 
     def identity(self) -> str:
@@ -126,6 +130,9 @@ class TurnCompleted(Event, frozen=True, kw_only=True):
     """How often the model has answered, where it was run."""
     usage: OptionalRaw = None
     """`{"input_tokens", "output_tokens", "total_tokens"}` over all of those answers, where the model told them."""
+    follow_up: Identifier | None = None
+    """Key of the turn that will tell the model what became of the calls that were pending when it said its last word
+    here; it runs when the last of them has ended. None where nothing was pending."""
 
     def identity(self) -> str:
         """See `Event.identity`."""

@@ -54,14 +54,20 @@ def told(finished: ActionFinished, *, deliverable: bool = True) -> str:
 
 
 def item(
-    finished: ActionFinished, format_: ResponseFormat, caller: bytes | None = None, *, deliverable: bool = True
+    finished: ActionFinished,
+    format_: ResponseFormat,
+    caller: bytes | None = None,
+    *,
+    deliverable: bool = True,
+    text: str | None = None,
 ) -> msgspec.Raw | None:
     """The input item that answers the call; None for a call of a kind that nothing can answer.
 
     `caller` is the JSON of the program that made the call, where one did; its answer must repeat it.
+    `text` is said in place of what the end itself tells.
     """
     ref = finished.action.ref
-    text = told(finished, deliverable=deliverable)
+    text = told(finished, deliverable=deliverable) if text is None else text
     if format_ == "chat_completions":
         if ref.kind == "unsupported_call" and ref.tool == LEGACY:
             return None

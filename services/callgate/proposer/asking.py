@@ -23,9 +23,18 @@ class Model(Protocol):
         """Why nothing can be asked until somebody mends it, or None."""
         ...
 
-    async def ask(self, body: Mapping[str, Any], told: Told | None = None) -> bytes:
+    async def look(self, response_id: str) -> bytes:
+        """How an answer in the background stands, as JSON. Fails as `ask` does."""
+        ...
+
+    async def cancel(self, response_id: str) -> None:
+        """Give up an answer in the background. One that has ended stays as it is. Fails as `ask` does."""
+        ...
+
+    async def ask(self, body: Mapping[str, Any], told: Told | None = None, *, once: str | None = None) -> bytes:
         """The answer to one request, as JSON. Raises `TemporaryFailure` or `PermanentFailure`.
 
-        `body` may hold `orjson.Fragment`. With `stream` in it the events of the answer go to `told`.
+        `once` names the request, for providers that then answer a repeat as they did the first. `body` may hold
+        `orjson.Fragment`. With `stream` in it the events of the answer go to `told`.
         """
         ...

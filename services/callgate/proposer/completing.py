@@ -64,6 +64,8 @@ class Conversation:
     """Everything that follows the turn's own input, in its order."""
     rounds: int
     usage: Usage | None
+    follow_up: str | None = None
+    """See `TurnCompleted.follow_up`."""
 
 
 def completed(
@@ -113,6 +115,7 @@ def completed(
         completed_at=now,
         rounds=conversation.rounds if conversation is not None else 0,
         usage=msgspec.Raw(msgspec.json.encode(usage)) if usage is not None else None,
+        follow_up=conversation.follow_up if conversation is not None else None,
     )
 
 

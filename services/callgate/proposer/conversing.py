@@ -16,10 +16,11 @@ import orjson
 import structlog
 
 from callgate.control.scopes import Subject, Switches
+from callgate.events import ids
 from callgate.events.turns import TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Log
-from callgate.proposer import rounds, state
+from callgate.proposer import background, pending, rounds, state
 from callgate.proposer.asking import KeyRefused, Model
 from callgate.proposer.completing import Conversation, completed, recorded_event
 from callgate.proposer.proposing import Proposals, Turn, propose
@@ -62,9 +63,15 @@ class Conversing:
         # Until when a turn waited for something else than a failing model; the latest last.
         self._excused: dict[str, float] = {}
 
+    @property
+    def takes_background(self) -> bool:
+        """Whether turns may have their answers made in the background."""
+        return self._settings.model.background_seconds > 0
+
     def begin(self, turn: TurnSubmitted, key: str, entry: TurnEntry, forget: Timer, now: float) -> Effects:
         """Remember a turn and wake the one who asks. `entry` says who and what; the rest of it is filled in here."""
-        opened = msgspec.structs.replace(entry, open=True, stream=rounds.wants_stream(bytes(turn.options)))
+        stream, tell = rounds.wants_stream(bytes(turn.options)), turn.pending == "tell"
+        opened = msgspec.structs.replace(entry, open=True, stream=stream, tell=tell)
         asked = Asked(
             origin=turn.origin,
             model=turn.model,
@@ -73,7 +80,7 @@ class Conversing:
             max_tool_rounds=turn.max_tool_rounds,
         )
         put = {state.turn_name(key): state.dump(opened), state.asked_name(key): state.dump(asked)}
-        return Effects(put=put, timers=(forget, _wake(key, now)))
+        return Effects(put=put, timers=(forget, _wake(key, entry.tenant, now)))
 
     async def told(self, key: str, entry: TurnEntry, event: bytes, context: Context) -> TurnEntry:
         """The entry after an end was told to whoever listens.
@@ -90,7 +97,7 @@ class Conversing:
     def next_round(self, key: str, entry: TurnEntry, now: float) -> tuple[TurnEntry, Timer]:
         """The entry of a turn whose calls have all ended, and the timer that asks the model for what follows."""
         after = msgspec.structs.replace(entry, round=entry.round + 1, count=0, ended=0, callers={})
-        return after, _wake(key, now)
+        return after, _wake(key, entry.tenant, now)
 
     async def ask(self, key: str, context: Context) -> Effects:
         """Ask the model, once for each time that the turn waits for it. Raises `TemporaryFailure`: not yet."""
@@ -102,6 +109,7 @@ class Conversing:
         try:
             stopped = self._stopped(key, asked, context.clock.now())
             if stopped is not None:
+                await self._give_up(entry)
                 return self._end(key, entry, context, strand, "failed", f"stopped: {stopped}")
             response, judged = await self._answer(key, asked, entry, context, strand)
         except PermanentFailure as failure:
@@ -113,6 +121,8 @@ class Conversing:
             reason = f"the model could not be asked for {waited:.0f} s: {failure.reason}"
             return self._end(key, entry, context, strand, "failed", reason)
         self._excused.pop(key, None)
+        if judged.outcome == "running":
+            return await self._look_later(key, entry, context, strand, response)
         if judged.outcome == "calls" and entry.round >= asked.max_tool_rounds:
             reason = f"the model still calls tools after {asked.max_tool_rounds} rounds of them; nothing of it was run"
             return self._end(key, entry, context, strand, "failed", reason, response=response, usage=judged.usage)
@@ -134,13 +144,15 @@ class Conversing:
             _history(context.table, key, entry.round),
             definitions(self._toolbox),
         )
-        if entry.stream:
+        if entry.stream and entry.remote is None:
             strand.add("llm_started", {"model": asked.model, "asking": f"{context.epoch}.{context.attempt}"})
         began = context.clock.monotonic()
         outcome = "failed"
         try:
-            response = await self._model.ask(body, strand.hear if entry.stream else None)
+            response = await self._ask_or_look(key, entry, body, strand)
             judged = rounds.judge(response)
+            if rounds.wants_background(bytes(asked.options)):
+                judged = _in_background(response, judged, looked=entry.remote is not None)
             outcome = judged.outcome
             if judged.outcome == "again":
                 raise TemporaryFailure(judged.reason or "the model failed")
@@ -158,6 +170,39 @@ class Conversing:
             ref = asked.origin
             self._metrics.tokens(judged.usage.input_tokens, judged.usage.output_tokens, ref.agent, ref.tenant)
         return response, judged
+
+    async def _ask_or_look(self, key: str, entry: TurnEntry, body: dict[str, Any], strand: Strand) -> bytes:
+        """A new answer, or how the one in the background stands: one that was begun is never begun again."""
+        if entry.remote is not None:
+            return await self._model.look(entry.remote)
+        once = ids.fingerprint(key, entry.round) if body.get("background") else None
+        return await self._model.ask(body, strand.hear if entry.stream else None, once=once)
+
+    async def _look_later(
+        self, key: str, entry: TurnEntry, context: Context, strand: Strand, response: bytes
+    ) -> Effects:
+        """Keep the id of an answer in the background and look again; one that takes too long is given up."""
+        now, most = context.clock.now(), self._settings.model.background_seconds
+        remote = background.running(response)
+        after = entry
+        if entry.remote is None:
+            after = msgspec.structs.replace(entry, remote=remote, remote_since=now, streamed=strand.end)
+        elapsed = now - after.remote_since
+        if elapsed >= most:
+            await self._give_up(after)
+            reason = f"the model did not finish in the background within {most:g} s"
+            return self._end(key, after, context, strand, "failed", reason)
+        due = now + min(background.poll_after(elapsed, self._settings.model.poll_seconds), most - elapsed)
+        return Effects(put={state.turn_name(key): state.dump(after)}, timers=(_wake(key, entry.tenant, due),))
+
+    async def _give_up(self, entry: TurnEntry) -> None:
+        """Cancel what the provider still makes. Failing at that costs tokens, and is no trouble of the turn's."""
+        if entry.remote is None:
+            return
+        try:
+            await self._model.cancel(entry.remote)
+        except (TemporaryFailure, PermanentFailure) as failure:
+            _log.info("a background answer was not cancelled", failure=str(failure))
 
     def _propose(
         self,
@@ -181,6 +226,7 @@ class Conversing:
             ended=0,
             callers=state.callers_of(judged.reading),
             streamed=strand.end,
+            remote=None,
         )
         recorded = orjson.dumps([recorded_event(each) for each in judged.reading.recorded])
         kept = Kept(response=msgspec.Raw(response), recorded=msgspec.Raw(recorded), usage=judged.usage)
@@ -208,7 +254,10 @@ class Conversing:
         total = None
         for each in counted:
             total = each if total is None else total.plus(each)
-        conversation = Conversation(items, entry.round + (response is not None), total)
+        asked = state.load(context.table, state.asked_name(key), Asked)
+        follow = pending.prepared(context.table, key, entry, asked, items) if asked is not None else None
+        named = pending.next_key(entry, key) if follow is not None else None
+        conversation = Conversation(items, entry.round + (response is not None), total, named)
         done_entry = msgspec.structs.replace(entry, open=False, failure=failure, reason=reason)
         done = completed(
             done_entry,
@@ -226,12 +275,16 @@ class Conversing:
             strand.add(kind, {"status": done.status, "reason": reason, "rounds": done.rounds})
             then = _after(strand)
         self._excused.pop(key, None)
-        last = msgspec.structs.replace(done_entry, streamed=strand.end, count=0, ended=0, callers={})
+        last = msgspec.structs.replace(done_entry, streamed=strand.end, count=0, ended=0, callers={}, remote=None)
         put: dict[str, bytes | None] = {
             state.turn_name(key): state.dump(last),
             **spent(context.table, key, entry.round),
         }
-        return Effects(publish=(Publish(done),), put=put, then=then)
+        if follow is None:
+            return Effects(publish=(Publish(done),), put=put, then=then)
+        begun, changes = pending.launched(context.table, key, last, follow, {}, context.clock.now())
+        after = (Publish(begun),) if begun is not None else ()
+        return Effects(publish=(Publish(done), *after), put={**put, **changes}, then=then)
 
     def _stopped(self, key: str, asked: Asked, now: float) -> str | None:
         """Why the model may not be asked any more; raises where it may not be asked for now."""
@@ -267,6 +320,18 @@ def spent(table: Table, key: str, round_: int) -> dict[str, bytes | None]:
     return dict.fromkeys([*names, *responses, state.asked_name(key)])
 
 
+def _in_background(response: bytes, judged: Judged, *, looked: bool) -> Judged:
+    """What an answer means that may still be made; one that has failed there stays failed, however it is asked for."""
+    try:
+        if background.running(response) is not None:
+            return Judged("running")
+    except ValueError:
+        return Judged("failed", "the model's background answer has no id that can be asked for")
+    if looked and judged.outcome == "again":
+        return Judged("failed", judged.reason, usage=judged.usage)
+    return judged
+
+
 def _after(strand: Strand) -> _Then:
     """What is said only once it is true: after the commit, and not at all if there is none."""
 
@@ -277,8 +342,8 @@ def _after(strand: Strand) -> _Then:
     return say
 
 
-def _wake(key: str, now: float) -> Timer:
-    return Timer(key=state.asked_name(key), lane=state.ask_lane(key), due=now)
+def _wake(key: str, tenant: str, due: float) -> Timer:
+    return Timer(key=state.asked_name(key), lane=state.ask_lane(key), due=due, tenant=tenant)
 
 
 def _kept(table: Table, key: str, round_: int) -> Kept:

@@ -19,16 +19,17 @@ from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.topics import DAY, IDENTITY_WINDOW
-from callgate.events.turns import ActionReply, ResponseFormat, TurnOrigin, TurnRecorded, TurnSubmitted
+from callgate.events.turns import TurnOrigin, TurnRecorded, TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
-from callgate.proposer import state
-from callgate.proposer.answering import item
+from callgate.proposer import pending, state
 from callgate.proposer.calls import Reading, Unreadable
-from callgate.proposer.completing import completed, execution_event, recorded_event
+from callgate.proposer.completing import completed, recorded_event
 from callgate.proposer.conversing import Conversing, spent
+from callgate.proposer.pending import FollowUp, Pending
 from callgate.proposer.proposing import Proposals, Turn, propose
 from callgate.proposer.reading import read
+from callgate.proposer.replying import kept_end, reply_of
 from callgate.proposer.rounds import fault_of
 from callgate.proposer.state import End, Kept, TurnEntry
 from callgate.settings import ProposerSettings
@@ -37,9 +38,6 @@ from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
 
 AnyTurn: TypeAlias = TurnSubmitted | TurnRecorded
-
-_MOST = 900_000
-"""Bytes of one answer: it must leave room in a record for the decision that is told with it."""
 
 _NO_MODEL = "CALLGATE_MODEL_KEY is not set"
 _EMPTY = b"[]"
@@ -82,9 +80,9 @@ class ProposerHandler:
             case ActionFinished() as finished:
                 return await self._finished(finished, context)
             case ActionInDoubt() as doubt:
-                return self._waiting(doubt, context)
+                return await self._waiting(doubt, context)
             case ActionDecided() as decided:
-                return self._waiting(decided, context) if decided.decision.verdict == "review" else NOTHING
+                return await self._waiting(decided, context) if decided.decision.verdict == "review" else NOTHING
             case other:
                 message = f"the proposer has no use for {other.TYPE}"
                 raise PermanentFailure(message)
@@ -103,7 +101,7 @@ class ProposerHandler:
         entry = state.load(context.table, key, TurnEntry)
         if entry is None:
             return NOTHING
-        if not entry.completed:
+        if not entry.completed or context.table.get(pending.follow_name(turn_key)) is not None:
             return Effects(timers=(_forget(turn_key, entry, context.clock.now() + DAY),))
         return Effects(put={key: None, **spent(context.table, turn_key, entry.round)})
 
@@ -148,7 +146,7 @@ class ProposerHandler:
         if self._model is None:
             message = f"the model can't be run for an agent here: {_NO_MODEL}"
             raise PermanentFailure(message)
-        fault = fault_of(turn)
+        fault = fault_of(turn, background=self._model.takes_background)
         if fault is not None:
             return self._refuse(turn, context, f"The turn can't be run: {fault}")
         now, key = context.clock.now(), _key(turn.origin, context)
@@ -184,8 +182,13 @@ class ProposerHandler:
         """
         ref = finished.action.ref
         entry = _entry_of(ref, context)
+        waited = state.load(context.table, pending.name_of(ref), Pending)
+        if waited is not None:
+            return self._late(finished, waited, entry, context, deliverable=deliverable)
         if entry is None:
-            if not deliverable or _past(ref, context):
+            known = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
+            # One of an earlier round is a repeat: the model was told of it.
+            if not deliverable or (known is not None and 0 <= ref.round < known.round):
                 return NOTHING
             message = "an action has ended whose turn is not known here"
             raise PermanentFailure(message)
@@ -194,8 +197,8 @@ class ProposerHandler:
             return NOTHING
         now = context.clock.now()
         caller = entry.callers.get(ref.position)
-        end = _end(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
-        reply = Publish(_reply(finished, finished.status, now, end.item))
+        end = kept_end(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
+        reply = Publish(reply_of(finished, finished.status, now, end.item))
         after = msgspec.structs.replace(entry, ended=entry.ended + 1)
         if entry.open:
             return await self._round_goes_on(ref.turn_key, after, {place: state.dump(end)}, reply, end, context)
@@ -226,14 +229,62 @@ class ProposerHandler:
             timers = (wake,)
         return Effects(publish=(reply,), put={**put, state.turn_name(key): state.dump(after)}, timers=timers)
 
-    def _waiting(self, event: ActionInDoubt | ActionDecided, context: Context) -> Effects:
-        """Tell the agent that a call waits. An end that was told already makes it old news."""
+    async def _waiting(self, event: ActionInDoubt | ActionDecided, context: Context) -> Effects:
+        """Tell the agent that a call waits, and the model if the turn says so; old news once the end was told."""
         ref = event.action.ref
         entry = _entry_of(ref, context)
-        if entry is None or entry.completed or context.table.get(state.end_name(ref.turn_key, ref.position, ref.round)):
+        place, name = state.end_name(ref.turn_key, ref.position, ref.round), pending.name_of(ref)
+        before = state.load(context.table, name, Pending)
+        if entry is None or entry.completed or (before is None and context.table.get(place) is not None):
             return NOTHING
         status = "in_doubt" if isinstance(event, ActionInDoubt) else "approval_required"
-        return Effects(publish=(Publish(_reply(event, status, context.clock.now(), None)),))
+        reply = Publish(reply_of(event, status, context.clock.now(), None))
+        if not (entry.open and entry.tell):
+            return Effects(publish=(reply,))
+        waits = Pending(status=status, approval_id=event.decision.approval_id)
+        if before == waits:
+            return NOTHING
+        put = {name: state.dump(waits)}
+        if before is not None:
+            return Effects(publish=(reply,), put=put)
+        caller = entry.callers.get(ref.position)
+        end = pending.waiting_end(event, None if caller is None else bytes(caller))
+        after = msgspec.structs.replace(entry, ended=entry.ended + 1)
+        return await self._round_goes_on(ref.turn_key, after, {**put, place: state.dump(end)}, reply, end, context)
+
+    def _late(
+        self,
+        finished: ActionFinished,
+        waited: Pending,
+        entry: TurnEntry | None,
+        context: Context,
+        *,
+        deliverable: bool,
+    ) -> Effects:
+        """The end of a call that the model was told is pending: its answer after all, if the model is not asked yet.
+
+        Otherwise the follow-up tells it. The turn's own entry is left alone, since an answer may be on its way.
+        """
+        ref, now = finished.action.ref, context.clock.now()
+        name, key = pending.name_of(ref), ref.turn_key
+        if entry is not None:
+            caller = entry.callers.get(ref.position)
+            end = kept_end(finished, entry.format, None if caller is None else bytes(caller), deliverable=deliverable)
+            place = state.end_name(key, ref.position, ref.round)
+            reply = Publish(reply_of(finished, finished.status, now, end.item))
+            return Effects(publish=(reply,), put={place: state.dump(end), name: None})
+        if waited.result is not None:
+            return NOTHING
+        result = pending.result_of(finished, deliverable=deliverable)
+        after = msgspec.structs.replace(waited, result=result)
+        publish = (Publish(reply_of(finished, finished.status, now, result)),)
+        turn = state.load(context.table, state.turn_name(key), TurnEntry)
+        follow = state.load(context.table, pending.follow_name(key), FollowUp)
+        if turn is not None and follow is not None:
+            begun, changes = pending.launched(context.table, key, turn, follow, {name: after}, now)
+            if begun is not None:
+                return Effects(publish=(*publish, Publish(begun)), put=changes)
+        return Effects(publish=publish, put={name: state.dump(after)})
 
     def _refuse(self, turn: AnyTurn, context: Context, reason: str) -> Effects:
         """End a turn of which nothing is run. Away from home it is only said, and nothing remembered."""
@@ -293,7 +344,9 @@ def _content(turn: AnyTurn) -> str:
     if isinstance(turn, TurnRecorded):
         return state.content_of(turn.origin, turn.format, bytes(turn.response))
     asked = b'["%b",%b,%b]' % (ids.fingerprint(turn.model).encode(), bytes(turn.input), bytes(turn.options))
-    return state.content_of(turn.origin, "submitted", asked)
+    # As it was before there was a choice, so that a turn that was submitted then is still the same.
+    kind = "submitted" if turn.pending == "wait" else f"submitted/{turn.pending}"
+    return state.content_of(turn.origin, kind, asked)
 
 
 def _entry(turn: AnyTurn, *, count: int, **more: Any) -> TurnEntry:
@@ -331,12 +384,6 @@ def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:
     return entry
 
 
-def _past(ref: ActionRef, context: Context) -> bool:
-    """Whether an end that has no place now is a repeat of one that was told in an earlier round."""
-    entry = state.load(context.table, state.turn_name(ref.turn_key), TurnEntry)
-    return entry is not None and 0 <= ref.round < entry.round
-
-
 def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
     """All answers of a turn in the response's order; the last is not in the table yet."""
     ends = {
@@ -346,45 +393,6 @@ def _in_order(ref: ActionRef, last: End, context: Context) -> list[End]:
     return [ends[name] for name in sorted(ends)]
 
 
-def _end(finished: ActionFinished, format_: ResponseFormat, caller: bytes | None, *, deliverable: bool) -> End:
-    """What a call came to, small enough for a record: the model's answer goes before the copy in the execution."""
-    answer = item(finished, format_, caller, deliverable=deliverable)
-    if _length(answer) > _MOST:
-        return _end(finished, format_, caller, deliverable=False)
-    event = execution_event(finished, deliverable=deliverable)
-    if _length(answer) + _length(event) > _MOST:
-        event = execution_event(finished, deliverable=False)
-    return End(event=event, item=answer)
-
-
-def _length(raw: msgspec.Raw | None) -> int:
-    return 0 if raw is None else len(bytes(raw))
-
-
 def _forget(turn_key: str, entry: TurnEntry, due: float) -> Timer:
     """The timer that ends a turn's identity."""
     return Timer(key=state.turn_name(turn_key), lane=state.lane_of(entry.tenant, entry.session), due=due)
-
-
-def _reply(
-    event: ActionFinished | ActionInDoubt | ActionDecided, status: str, now: float, answer: msgspec.Raw | None
-) -> ActionReply:
-    """A reply about one call, with the decision behind it: for the agent's program, not for its model."""
-    ref = event.action.ref
-    return ActionReply(
-        action_id=ref.id,
-        turn_key=ref.turn_key,
-        tenant=ref.tenant,
-        session=ref.session,
-        turn=ref.turn,
-        round=ref.round,
-        position=ref.position,
-        call_id=ref.call_id,
-        tool=ref.tool,
-        digest=ref.digest,
-        status=status,  # type: ignore[arg-type]
-        item=answer,
-        decision=event.decision,
-        approval_id=event.decision.approval_id,
-        replied_at=now,
-    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from openai import AsyncOpenAI, AsyncStream
 from callgate.clock import Clock
 from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
 from callgate.proposer.asking import KeyRefused, Told
+from callgate.proposer.breaker import Breaker
 from callgate.settings import ModelSettings
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -43,8 +44,7 @@ class OpenaiModel:
         """Connect lazily: nothing is sent before the first call."""
         self._settings = settings
         self._clock = clock
-        self._failures = 0
-        self._shut_until = 0.0
+        self._breaker = Breaker(limit=settings.breaker_failures, rest=settings.breaker_seconds)
         self._refused: str | None = None
         host = checked_host(settings)
         self._sdk = AsyncOpenAI(
@@ -70,29 +70,48 @@ class OpenaiModel:
         """See `Model.refused`."""
         return self._refused
 
-    async def ask(self, body: Mapping[str, Any], told: Told | None = None) -> bytes:
+    async def look(self, response_id: str) -> bytes:
+        """See `Model.look`."""
+        return await self._guarded(self._sent("GET", f"{_PATH}/{response_id}"))
+
+    async def cancel(self, response_id: str) -> None:
+        """See `Model.cancel`."""
+        await self._guarded(self._sent("POST", f"{_PATH}/{response_id}/cancel"))
+
+    async def ask(self, body: Mapping[str, Any], told: Told | None = None, *, once: str | None = None) -> bytes:
         """See `Model.ask`. With `stream` in the body the events go to `told`, and the last whole response is returned.
 
         A stream that ends without a last event is no answer.
         """
-        left = self._shut_until - self._clock.monotonic()
-        if left > 0:
+        raw = orjson.dumps(body)
+        if body.get("stream") is True:
+            return await self._guarded(self._streamed(raw, told))
+        return await self._guarded(self._sent("POST", _PATH, raw, once))
+
+    async def _guarded(self, call: Coroutine[Any, Any, bytes]) -> bytes:
+        """The answer to one call, if the breaker lets it through. What became of it counts for the next."""
+        now = self._clock.monotonic()
+        if (left := self._breaker.wait(now)) > 0:
+            call.close()
             raise TemporaryFailure("the model has failed again and again and is left alone for a while", delay=left)
+        self._breaker = self._breaker.sent(now)
         try:
             async with asyncio.timeout(self._settings.timeout_seconds):
-                raw = orjson.dumps(body)
-                answer = await (self._streamed(raw, told) if body.get("stream") is True else self._whole(raw))
+                answer = await call
         except Exception as error:  # noqa: BLE001 - what SDK and transport raise is theirs to choose
             failure = _translated(error)
             self._count(failure)
             raise failure from None
-        self._failures = 0
+        self._breaker = self._breaker.answered()
         self._refused = None
         return answer
 
-    async def _whole(self, raw: bytes) -> bytes:
-        options: Any = {"headers": _HEADERS}
-        response = await self._sdk.post(_PATH, cast_to=httpx2.Response, content=raw, options=options)
+    async def _sent(self, method: str, path: str, raw: bytes | None = None, once: str | None = None) -> bytes:
+        options: Any = {"headers": _HEADERS if once is None else {**_HEADERS, "Idempotency-Key": once}}
+        if method == "GET":
+            response = await self._sdk.get(path, cast_to=httpx2.Response, options=options)
+        else:
+            response = await self._sdk.post(path, cast_to=httpx2.Response, content=raw, options=options)
         content: bytes = response.content
         if "json" not in response.headers.get("content-type", ""):
             raise TemporaryFailure("the model's answer is no JSON: a proxy's page, perhaps")
@@ -121,12 +140,9 @@ class OpenaiModel:
     def _count(self, failure: TemporaryFailure | PermanentFailure) -> None:
         self._refused = failure.reason if isinstance(failure, KeyRefused) else None
         if isinstance(failure, PermanentFailure) or failure.delay is not None:
-            self._failures = 0
-            return
-        self._failures += 1
-        if self._failures >= self._settings.breaker_failures:
-            self._failures = 0
-            self._shut_until = self._clock.monotonic() + self._settings.breaker_seconds
+            self._breaker = self._breaker.answered()
+        else:
+            self._breaker = self._breaker.failed(self._clock.monotonic())
 
 
 def checked_host(settings: ModelSettings) -> str:

@@ -24,8 +24,8 @@ SEALED = "reasoning.encrypted_content"
 MOST_BYTES = 900_000
 """The largest answer that is kept: it must fit into a record together with what is said of it."""
 
-_OURS = ("model", "input", "store", "stream", "stream_options")
-_STATEFUL = ("previous_response_id", "conversation", "background")
+_OURS = ("model", "input", "store", "stream", "stream_options", "background")
+_STATEFUL = ("previous_response_id", "conversation")
 _TRANSIENT = frozenset({"server_error", "rate_limit_exceeded", "vector_store_timeout"})
 _SHOWN = 300
 
@@ -51,16 +51,20 @@ class Judged:
     """What an answer means: `calls` are to be made, `final` is the model's last word, the rest ends the turn.
 
     `again` means that the provider failed in a way that passes: nothing was answered, and it may be asked again.
+    `running` is an answer in the background that is not there yet.
     """
 
-    outcome: Literal["calls", "final", "incomplete", "failed", "again"]
+    outcome: Literal["calls", "final", "incomplete", "failed", "again", "running"]
     reason: str | None = None
     reading: Reading | None = None
     usage: Usage | None = None
 
 
-def fault_of(turn: TurnSubmitted) -> str | None:
-    """Why a turn can't be run, or None. What the loop needs for itself can't be an option of the agent's."""
+def fault_of(turn: TurnSubmitted, *, background: bool = False) -> str | None:
+    """Why a turn can't be run, or None; `background` says whether answers may be made there.
+
+    What the loop needs for itself can't be an option of the agent's.
+    """
     try:
         options = strict_json.loads(bytes(turn.options))
         given = strict_json.loads(bytes(turn.input))
@@ -73,6 +77,8 @@ def fault_of(turn: TurnSubmitted) -> str | None:
     for name in _STATEFUL:
         if options.get(name):
             return f"its option `{name}` can't be used: Callgate sends the whole history itself"
+    if options.get("background") and not background:
+        return "its option `background` can't be used: CALLGATE_MODEL_BACKGROUND_SECONDS is 0 here"
     if options.get("store"):
         return "its option `store` can't be used: nothing is stored at the provider"
     for name in ("model", "input"):
@@ -84,6 +90,11 @@ def fault_of(turn: TurnSubmitted) -> str | None:
 def wants_stream(options: bytes) -> bool:
     """Whether the agent asked for the answer as it comes."""
     return orjson.loads(options).get("stream") is True
+
+
+def wants_background(options: bytes) -> bool:
+    """Whether the agent asked for the answer to be made in the background."""
+    return bool(orjson.loads(options).get("background"))
 
 
 def request(
@@ -102,10 +113,21 @@ def request(
         body["tools"] = list(tools)
     body["model"] = model
     body["store"] = False
-    if asked.get("stream") is True:
+    if asked.get("background"):
+        # What is made in the background must be stored, to be fetched; and it is fetched, so nothing streams.
+        body["background"] = body["store"] = True
+    elif asked.get("stream") is True:
         body["stream"] = True
-    body["input"] = [*_items(given), *(orjson.Fragment(item) for item in past)]
+    body["input"] = [*(orjson.Fragment(item) for item in items_of(given)), *(orjson.Fragment(item) for item in past)]
     return body
+
+
+def items_of(given: bytes) -> list[bytes]:
+    """A turn's own input as items, each as JSON; a text is one message of the user's."""
+    value = orjson.loads(given)
+    if isinstance(value, str):
+        return [orjson.dumps({"role": "user", "content": value})]
+    return [bytes(item) for item in msgspec.json.decode(given, type=list[msgspec.Raw])]
 
 
 def output_items(response: bytes) -> list[bytes]:
@@ -146,13 +168,6 @@ def judge(response: bytes) -> Judged:
 
 class _Output(msgspec.Struct):
     output: list[msgspec.Raw]
-
-
-def _items(given: bytes) -> list[Any]:
-    value = orjson.loads(given)
-    if isinstance(value, str):
-        return [{"role": "user", "content": value}]
-    return [orjson.Fragment(bytes(item)) for item in msgspec.json.decode(given, type=list[msgspec.Raw])]
 
 
 def _error(value: Mapping[str, Any]) -> tuple[str, str] | None:

@@ -51,6 +51,12 @@ class TurnEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the model's part ended, where it did not end well."""
     stream: bool = False
     """Whether the agent wants to hear of the steps."""
+    tell: bool = False
+    """Whether the model is told of calls that wait for a person, so that the turn needn't."""
+    remote: str | None = None
+    """The provider's id of the answer that it makes in the background for this round."""
+    remote_since: float = 0.0
+    """When that was begun."""
     streamed: int = 0
     """The next number in `replies.stream`."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 
 from callgate.log.port import LeaseLost
@@ -66,6 +66,8 @@ class Dispatch:
         self._tasks: set[asyncio.Task[None]] = set()
         self._retries: list[tuple[float, int, str]] = []
         self._behind: dict[str, list[Work]] = {}  # timers whose lane is parked
+        self._serving: Counter[str] = Counter()  # timers in memory, by the tenant whose share they use
+        self._due: dict[str, deque[Armed]] = {}  # timers beyond it, which stay armed in the state
         self.timers_allowed = False
         """Whether the lease has passed all that was there at its claim."""
         self.defect: BaseException | None = None
@@ -142,6 +144,8 @@ class Dispatch:
         work.taken = self._clock.monotonic()
         self._works[work] = None
         self._tenants[work.tenant] += 1
+        if work.timer is not None and work.tenant:
+            self._serving[work.tenant] += 1
         self._lanes.add(self._claim, work)
 
     def _remove(self, work: Work) -> None:
@@ -149,6 +153,8 @@ class Dispatch:
         self._tenants[work.tenant] -= 1
         if self._tenants[work.tenant] <= 0:
             del self._tenants[work.tenant]
+        if work.timer is not None and work.tenant:
+            self._serve_next(work.tenant)
 
     def _submit(self, entry: Entry) -> None:
         # The entry may have set a timer that is due before all that the alarm sleeps for.
@@ -225,7 +231,7 @@ class Dispatch:
             self._unpark(key, now)
         if self.timers_allowed:
             for armed in self._ledger.timers.due(now):
-                self._fire(armed)
+                self._admit(armed)
         self._shop.pump()
         moments = [self._ledger.parking.next_due(), self._ledger.timers.next_due() if self.timers_allowed else None]
         waits = [moment - now for moment in moments if moment is not None]
@@ -245,10 +251,28 @@ class Dispatch:
         else:
             self._add(work)
 
+    def _admit(self, armed: Armed) -> None:
+        """Serve a timer that has come due, or let it wait for others of its tenant: they may not fill the window."""
+        share = self._shop.settings.window * self._shop.settings.tenant_share
+        if armed.tenant and self._serving[armed.tenant] >= max(1.0, share):
+            self._due.setdefault(armed.tenant, deque()).append(armed)
+        else:
+            self._fire(armed)
+
+    def _serve_next(self, tenant: str) -> None:
+        """One of a tenant's timers is served, or waits for a later time: the next may take its place."""
+        self._serving[tenant] -= 1
+        if self._serving[tenant] <= 0:
+            del self._serving[tenant]
+        if (waiting := self._due.get(tenant)) is not None:
+            self._fire(waiting.popleft())
+            if not waiting:
+                del self._due[tenant]
+
     def _fire(self, armed: Armed) -> None:
         work = Work(
             lane=armed.lane,
-            tenant="",
+            tenant=armed.tenant,
             ticket=self._ledger.ticket(),
             timer=armed,
             attempt=armed.attempt,

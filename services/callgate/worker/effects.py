@@ -37,6 +37,8 @@ class Timer:
     lane: str
     due: float
     """Wall time, seconds since the epoch."""
+    tenant: str = ""
+    """Whose share of the worker serving it uses; empty for what is quick, and then nobody's."""
 
 
 @dataclass(frozen=True, slots=True)

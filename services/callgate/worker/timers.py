@@ -20,6 +20,7 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     due: float
     attempt: int = 0
     first_tried: float | None = None
+    tenant: str = ""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +33,7 @@ class Armed:
     attempt: int = 0
     """How often it has failed so far."""
     first_tried: float | None = None
+    tenant: str = ""
 
 
 class Timers:
@@ -44,17 +46,18 @@ class Timers:
         self._count = 0
         for key, value in stored:
             entry = msgspec.json.decode(value, type=_Stored)
-            self._arm(Armed(key.removeprefix(PREFIX), entry.lane, entry.due, entry.attempt, entry.first_tried))
+            name = key.removeprefix(PREFIX)
+            self._arm(Armed(name, entry.lane, entry.due, entry.attempt, entry.first_tried, entry.tenant))
 
     def set(self, timer: Timer) -> tuple[str, bytes]:
         """Arm a timer, in place of the one that has its key."""
-        return self._arm(Armed(timer.key, timer.lane, timer.due))
+        return self._arm(Armed(timer.key, timer.lane, timer.due, tenant=timer.tenant))
 
     def postpone(self, armed: Armed, due: float, attempt: int, first_tried: float | None) -> tuple[str, bytes] | None:
         """Arm again one that has failed; None where it was set anew or cancelled meanwhile."""
         if self._armed.get(armed.key) is not armed:
             return None
-        return self._arm(Armed(armed.key, armed.lane, due, attempt, first_tried))
+        return self._arm(Armed(armed.key, armed.lane, due, attempt, first_tried, armed.tenant))
 
     def cancel(self, key: str) -> tuple[str, None] | None:
         """Disarm; None where there is no such timer."""
@@ -85,5 +88,5 @@ class Timers:
         self._armed[armed.key] = armed
         self._count += 1  # breaks ties in the order of setting
         heapq.heappush(self._heap, (armed.due, self._count, armed))
-        value = _Stored(armed.lane, armed.due, armed.attempt, armed.first_tried)
+        value = _Stored(armed.lane, armed.due, armed.attempt, armed.first_tried, armed.tenant)
         return PREFIX + armed.key, msgspec.json.encode(value)

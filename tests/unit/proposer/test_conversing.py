@@ -40,7 +40,15 @@ class Scripted:
     asked: list[dict[str, Any]] = field(default_factory=list)
     refused: str | None = None
 
-    async def ask(self, body: Mapping[str, Any], told: Told | None = None) -> bytes:
+    async def look(self, response_id: str) -> bytes:
+        """See `Model.look`."""
+        return await self.ask({"look": response_id})
+
+    async def cancel(self, response_id: str) -> None:
+        """See `Model.cancel`."""
+        self.asked.append({"cancel": response_id})
+
+    async def ask(self, body: Mapping[str, Any], told: Told | None = None, *, once: str | None = None) -> bytes:
         """See `Model.ask`."""
         self.asked.append(orjson.loads(orjson.dumps(body)))
         answer = self.answers.pop(0)
@@ -81,7 +89,7 @@ def loop(*answers: list[Any] | Exception | bytes) -> Loop:
     """A model that gives these answers."""
     model, metrics = Scripted(list(answers)), Metrics(TelemetrySettings(tenants=("acme",)))
     box = open_toolbox()
-    settings = Settings(model=ModelSettings(patience_seconds=100))
+    settings = Settings(model=ModelSettings(patience_seconds=100, background_seconds=60))
     found: list[Loop] = []
     handler = ProposerHandler(
         box,

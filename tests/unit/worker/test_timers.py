@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tests.support.worker_bench import Bench, Step, said, settle
 
 from callgate.events.outcomes import OutcomeObserved
@@ -184,3 +186,53 @@ async def test_a_timer_waits_behind_the_parked_records_of_its_lane() -> None:
         await bench.clock.advance(200)
         await settle()
     assert bench.said() == ["one", "bad", "timer wake"]
+
+
+async def test_a_tenants_timers_use_its_share_and_no_more() -> None:
+    """Timers of a tenant over its share of the window wait, also after a restart, and another's is served at once."""
+    bench = Bench().tune(window=4, concurrency=4, tenant_share=0.5)
+    release = asyncio.Event()
+    names = [f"flood {number}" for number in range(6)]
+
+    async def sets_many(_: OutcomeObserved, __: Context) -> Effects:
+        due = bench.clock.now() + 60
+        flood = tuple(Timer(name, name, due, tenant="flood") for name in names)
+        return Effects(timers=(*flood, Timer("small", "small", due + 1, tenant="small")))
+
+    async def slow(_: Context) -> Effects:
+        await release.wait()
+        return Effects()
+
+    bench.script.timers = dict.fromkeys(names, slow)
+    bench.script.steps["one"] = sets_many
+    bench.see("one")
+    async with bench.working():
+        await settle()
+    async with bench.working():
+        await bench.clock.advance(62)
+        await settle()
+        assert bench.script.calls == ["one", "timer flood 0", "timer flood 1", "timer small"]
+        release.set()
+        await settle()
+        assert sorted(bench.script.calls[1:]) == sorted([f"timer {name}" for name in (*names, "small")])
+    assert bench.table == {}
+
+
+async def test_a_tenants_timer_that_fails_gives_its_place_to_the_next() -> None:
+    """A timer that waits to be tried later must not keep its tenant's others from being served."""
+    bench = Bench().tune(window=2, concurrency=2, tenant_share=0.5, retry_seconds=0.0)
+
+    async def sets_two(_: OutcomeObserved, __: Context) -> Effects:
+        due = bench.clock.now()
+        return Effects(timers=tuple(Timer(name, name, due, tenant="t") for name in ("bad", "good")))
+
+    async def fails(_: Context) -> Effects:
+        raise TemporaryFailure("not yet", delay=3600)
+
+    bench.script.timers["bad"] = fails
+    bench.script.steps["one"] = sets_two
+    bench.see("one")
+    async with bench.working():
+        await bench.clock.advance(1)
+        await settle()
+    assert bench.said() == ["timer good"]

@@ -75,9 +75,10 @@ def check(body: Mapping[str, Any]) -> None:
     if body.get("previous_response_id") is not None and body.get("conversation") is not None:
         message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
         raise Invalid(message, param="previous_response_id", code="mutually_exclusive_parameters")
-    for name in ("background", "conversation"):
-        if body.get(name):
-            raise Invalid(f"Unsupported here: '{name}'.", param=name, code="unsupported_parameter")
+    if body.get("conversation"):
+        raise Invalid("Unsupported here: 'conversation'.", param="conversation", code="unsupported_parameter")
+    if body.get("background") and body.get("stream"):
+        raise Invalid("Unsupported here: 'stream' with 'background'.", param="stream", code="unsupported_parameter")
     _check_metadata(body.get("metadata"))
     _check_numbers(body)
     _check_tools(body.get("tools") or [], body.get("tool_choice"))

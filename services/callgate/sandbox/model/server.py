@@ -45,6 +45,7 @@ class ModelServer:
         self._seen: Counter[str] = Counter()
         self._stored: dict[str, tuple[list[Item], dict[str, Any]]] = {}
         self._repeats: dict[str, dict[str, Any]] = {}
+        self._running: dict[str, tuple[float, dict[str, Any]]] = {}  # when a background answer is there, and what it is
         self.journal: deque[Asked] = deque(maxlen=_KEPT)
         """Requests that were answered, the latest last."""
 
@@ -54,6 +55,7 @@ class ModelServer:
             web.post(f"{PREFIX}responses", self.create),
             web.get(f"{PREFIX}responses/{_ONE}", self.retrieve),
             web.delete(f"{PREFIX}responses/{_ONE}", self.delete),
+            web.post(f"{PREFIX}responses/{_ONE}/cancel", self.cancel),
             web.get(f"{PREFIX}responses/{_ONE}/input_items", self.input_items),
             web.get(f"{PREFIX}models", self.models),
         ]
@@ -72,12 +74,16 @@ class ModelServer:
             return error_answer(400, None, "We could not parse the JSON body of your request.")
         except Invalid as invalid:
             return error_answer(invalid.status, invalid.code, invalid.message, invalid.param)
-        if made.delay_seconds:
+        behind = body.get("background") is True
+        if made.delay_seconds and not behind:
             await self._clock.sleep(made.delay_seconds)
         repeated = request.headers.get("Idempotency-Key")
         response = self._repeats.get(repeated) if repeated else None
         if response is None:
             response = response_of(body, made, self._seed(body), int(self._clock.now()))
+            if behind:
+                self._running[response["id"]] = (self._clock.monotonic() + made.delay_seconds, response)
+                response = _shell(response, "queued")
             if repeated:
                 self._repeats[repeated] = response
         self.journal.append(Asked(body, response, request.headers.get("x-stainless-retry-count")))
@@ -90,6 +96,7 @@ class ModelServer:
         found = self._stored.get(request.match_info["response_id"])
         if found is None:
             return _unknown(request)
+        found = found[0], self._progress(found[1])
         if request.query.get("stream") != "true":
             return answer(found[1])
         after = request.query.get("starting_after", "-1")
@@ -102,6 +109,31 @@ class ModelServer:
         if self._stored.pop(name, None) is None:
             return _unknown(request)
         return answer({"id": name, "object": "response.deleted", "deleted": True})
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """Give up a background answer; one that has ended stays as it is."""
+        found = self._stored.get(request.match_info["response_id"])
+        if found is None:
+            return _unknown(request)
+        now = self._progress(found[1])
+        if now["background"] is not True:
+            return error_answer(400, None, "Cannot cancel a synchronous response.")
+        if self._running.pop(now["id"], None) is not None:
+            now = _shell(now, "cancelled")
+            self._keep(found[0], now)
+        return answer(now)
+
+    def _progress(self, response: dict[str, Any]) -> dict[str, Any]:
+        """A background answer as it stands by now; any other as it is."""
+        due, final = self._running.get(response["id"], (0.0, None))
+        if final is None:
+            return response
+        if self._clock.monotonic() < due:
+            return _shell(final, "in_progress")
+        del self._running[response["id"]]
+        final["background"] = True
+        self._keep(self._stored[response["id"]][0], final)
+        return final
 
     async def input_items(self, request: web.Request) -> web.Response:
         """What a stored response was the answer to, the latest first unless `order=asc`."""
@@ -173,6 +205,18 @@ class ModelServer:
             assert request.transport is not None
             request.transport.close()
         return answer(response)
+
+
+def _shell(response: Mapping[str, Any], status: str) -> dict[str, Any]:
+    """A background answer of which there is nothing yet."""
+    nothing: dict[str, Any] = {
+        "output": [],
+        "usage": None,
+        "error": None,
+        "incomplete_details": None,
+        "completed_at": None,
+    }
+    return {**response, **nothing, "status": status, "background": True}
 
 
 async def _streamed(request: web.Request, sent: Sequence[Mapping[str, Any]]) -> web.StreamResponse:
