@@ -20,9 +20,11 @@ from callgate.approvers.keys import ApproverKey, parse_keys
 from callgate.approvers.remote import RemoteKeys
 from callgate.approvers.token import Refused, header_of
 from callgate.approvers.verification import Identities, hold_id_token, hold_signed, typed
+from callgate.approvers.waiting import WaitingRoom
 from callgate.clock import Clock
 from callgate.events.approvals import ApprovalVoted
 from callgate.failures import BadInput, TemporaryFailure
+from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 
 Key = TypeVar("Key", covariant=True)  # noqa: PLC0105 - named as in RemoteKeys
@@ -45,8 +47,8 @@ class Verdict:
 class Entrance(Protocol):
     """What the intake asks of every vote."""
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:
-        """What the vote is worth, with the log's time of it. Raises TemporaryFailure where keys can't be had now."""
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:
+        """What the vote is worth, by the time of its record. Raises TemporaryFailure where keys can't be had now."""
         ...
 
     def sender(self, vote: ApprovalVoted) -> str | None:
@@ -88,7 +90,7 @@ class Keys(Protocol[Key]):
 class TrustedEntrance:
     """See `Entrance`: everybody is who they say."""
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:  # noqa: ARG002 - the port's
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:  # noqa: ARG002 - the port's
         """See `Entrance.judge`."""
         return Verdict("trusted")
 
@@ -115,6 +117,7 @@ class SignedEntrance:
     def __init__(
         self,
         audience: str,
+        clock: Clock,
         keys: Keys[ApproverKey] | None = None,
         provider: tuple[Identities, Keys[Mapping[str, Any]]] | None = None,
     ) -> None:
@@ -122,13 +125,20 @@ class SignedEntrance:
         self._audience = audience
         self._keys = keys
         self._provider = provider
+        self._waiting = WaitingRoom(clock)
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:
-        """See `Entrance.judge`."""
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:
+        """See `Entrance.judge`. Only so many votes may wait for keys: junk must not fill window and state meanwhile."""
         try:
-            return Verdict("signed", key=await self._hold(vote, appended_at))
+            verdict = Verdict("signed", key=await self._hold(vote, record.timestamp))
         except Refused as refusal:
-            return Verdict("refused", str(refusal))
+            verdict = Verdict("refused", str(refusal))
+        except TemporaryFailure:
+            if self._waiting.wait(record):
+                raise
+            verdict = Verdict("refused", "the keys can't be had now, and too many votes wait for them: vote again")
+        self._waiting.done(record)
+        return verdict
 
     def sender(self, vote: ApprovalVoted) -> str | None:
         """See `Entrance.sender`: the key's name. Junk under it has that key's share, and no other."""
@@ -182,7 +192,7 @@ def open_entrance(settings: ApprovalSettings, clock: Clock) -> Entrance:
     if settings.oidc_issuer:
         identities = Identities(issuer=settings.oidc_issuer, client=settings.oidc_client, claim=settings.oidc_claim)
         provider = identities, RemoteKeys(lambda: _provided(settings), clock)
-    return SignedEntrance(settings.audience, keys, provider)
+    return SignedEntrance(settings.audience, clock, keys, provider)
 
 
 def check(settings: ApprovalSettings) -> None:

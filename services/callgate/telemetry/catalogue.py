@@ -95,6 +95,12 @@ APPROVAL = Metric(
     labels=("resolution",),
     buckets=HUMAN,
 )
+VOTES = Metric(
+    name="callgate_votes",
+    kind="counter",
+    help="Votes at the entrance, by whether they were believed. Many refused ones are junk, or somebody without a key.",
+    labels=("verification",),
+)
 REPORTED = Metric(
     name="callgate_reported",
     kind="counter",
@@ -190,6 +196,7 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL,
     TOKENS,
     APPROVAL,
+    VOTES,
     REPORTED,
     HANDLED,
     HANDLING,

@@ -16,6 +16,7 @@ from callgate.approvals.handler import UNKNOWN, ApprovalHandler
 from callgate.approvals.tally import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvers.entrance import open_entrance
 from callgate.approvers.signing import make_key
+from callgate.approvers.waiting import MOST
 from callgate.clock import ManualClock
 from callgate.events import ids
 from callgate.events.actions import ActionDecided
@@ -29,6 +30,7 @@ from callgate.worker.lanes import Lanes
 from callgate.worker.work import Work
 
 JUNK = 10_000
+WORTH = ("refused", "signed")
 FORGER = make_key(("lee",))
 
 
@@ -145,6 +147,27 @@ async def test_without_keys_nothing_is_believed_and_known_keys_go_on() -> None:
     with pytest.raises(TemporaryFailure):
         await bench.deliver(signed_vote())
     assert (await cast_at(bench, vote())).verification == "refused"
+
+
+async def test_only_so_many_votes_wait_for_keys() -> None:
+    """While keys can't be had a flood of votes for them holds a bounded number of places; the rest is refused."""
+    bench, waited, refused = bench_on("http://127.0.0.1:9/none"), 0, 0
+    for number in range(2 * MOST):
+        try:
+            refused += (await cast_at(bench, _forged(f"kid{number}"))).verification == "refused"
+        except TemporaryFailure:
+            waited += 1
+    assert (waited, refused) == (MOST, MOST)
+
+
+async def test_votes_are_counted_by_what_they_are_worth(tmp_path: Path) -> None:
+    """Whoever watches the metrics sees junk rise, and how many votes were proven."""
+    settings, metrics = ApprovalSettings(keys=str(key_file(tmp_path, LEE))), Metrics(TelemetrySettings())
+    bench = HandlerBench(ApprovalHandler(settings, metrics, open_entrance(settings, ManualClock(NOW))))
+    for voted in (vote(), vote(), signed_vote()):
+        await cast_at(bench, voted)
+    values = [metrics.registry.get_sample_value("callgate_votes_total", {"verification": each}) for each in WORTH]
+    assert values == [2.0, 1.0]
 
 
 async def test_large_junk_is_not_copied(bench: HandlerBench) -> None:
