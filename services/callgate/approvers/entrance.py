@@ -196,7 +196,10 @@ def open_entrance(settings: ApprovalSettings, clock: Clock) -> Entrance:
 
 
 def check(settings: ApprovalSettings) -> None:
-    """Raise BadInput where no vote could be believed, or settings contradict: the open one never wins."""
+    """Raise BadInput where no vote could be believed, or settings contradict. A file of keys is read.
+
+    Of settings that contradict each other the more open one never wins.
+    """
     proven = [name for name, text in ((_KEYS, settings.keys), (f"{_OIDC}ISSUER", settings.oidc_issuer)) if text]
     if settings.trusted and proven:
         raise BadInput(_TRUSTED, f"is set, and so is {proven[0]}", "Unset one: either votes need proof or they don't")
@@ -209,15 +212,21 @@ def check(settings: ApprovalSettings) -> None:
         )
     if settings.keys and fetching.is_address(settings.keys):
         fetching.check_address(_KEYS, settings.keys)
+    elif settings.keys:
+        parse_keys(read(Path(settings.keys)), settings.keys)
     if settings.oidc_issuer:
-        fetching.check_address(f"{_OIDC}ISSUER", settings.oidc_issuer)
-        if not settings.oidc_client:
-            raise BadInput(f"{_OIDC}CLIENT", "is not set", "Name the client id that the id tokens are for")
-        if settings.oidc_keys:
-            fetching.check_address(f"{_OIDC}KEYS", settings.oidc_keys)
+        _check_provider(settings)
     for name, text in (("AUDIENCE", settings.audience), ("OIDC_CLAIM", settings.oidc_claim)):
         if not text:
             raise BadInput(f"CALLGATE_APPROVAL_{name}", "is empty", "Leave it unset for its default")
+
+
+def _check_provider(settings: ApprovalSettings) -> None:
+    fetching.check_address(f"{_OIDC}ISSUER", settings.oidc_issuer)
+    if not settings.oidc_client:
+        raise BadInput(f"{_OIDC}CLIENT", "is not set", "Name the client id that the id tokens are for")
+    if settings.oidc_keys:
+        fetching.check_address(f"{_OIDC}KEYS", settings.oidc_keys)
 
 
 def described(settings: ApprovalSettings) -> str:
@@ -225,12 +234,12 @@ def described(settings: ApprovalSettings) -> str:
     check(settings)
     parts: list[str] = []
     if settings.keys and fetching.is_address(settings.keys):
-        parts.append(f"a signature with a key of {settings.keys}, which was not asked")
+        parts.append(f"a signature with a key of {fetching.shown(settings.keys)}, which was not asked")
     elif settings.keys:
         count = len(parse_keys(read(Path(settings.keys)), settings.keys))
         parts.append(f"a signature with one of {count} keys of {settings.keys}")
     if settings.oidc_issuer:
-        parts.append(f"an id token of {settings.oidc_issuer}, which was not asked")
+        parts.append(f"an id token of {fetching.shown(settings.oidc_issuer)}, which was not asked")
     return ", or ".join(parts)
 
 

@@ -131,6 +131,14 @@ async def test_late_and_early_are_the_logs_times(bench: HandlerBench) -> None:
     assert verdicts(await bench.deliver(await cast_at(bench, signed_vote(), DEADLINE))) == ["allow"]
 
 
+async def test_after_the_end_nothing_changes_it(bench: HandlerBench) -> None:
+    """A proven vote after the resolution is evidence that says so, and starts nothing."""
+    await bench.deliver(question())
+    assert verdicts(await bench.deliver(await cast_at(bench, signed_vote()))) == ["allow"]
+    assert await bench.deliver(await cast_at(bench, signed_vote(SAM, answer="reject"))) == []
+    assert b"already approved" in bench.table.entries[f"tally/{APPROVAL}"]
+
+
 async def test_a_recount_needs_no_keys(tmp_path: Path) -> None:
     """Whoever counts the ballots comes to the same end, also where every key has been revoked or is gone."""
     bench = bench_on(str(key_file(tmp_path, LEE)))
