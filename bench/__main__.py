@@ -62,11 +62,11 @@ class Bench:
             self._stubs[name] = self.stack.enter_context(stub(DELAYS[name][0]))
         return self._stubs[name].address
 
-    def evaluate(self, engine: str, count: int, url: str, concurrency: int) -> dict[str, float]:
+    def evaluate(self, engine: str, count: int, url: str, concurrency: int, batch: int = 1) -> dict[str, float]:
         """An evaluator on proposals that lie there."""
         log = self.log(engine)
         self.child("fill", count=count, **log)
-        return self.child("evaluate", count=count, url=url, concurrency=concurrency, **log)
+        return self.child("evaluate", count=count, url=url, concurrency=concurrency, batch=batch, **log)
 
     def loop(self, subject: str, count: int, **more: str) -> dict[str, float]:
         """A loop without Callgate, on the same records."""
@@ -108,6 +108,9 @@ IN_FLIGHT = 64
 MANY = 2048
 """Calls at once that a decision of 250 ms needs to keep a core busy."""
 
+BATCH = 64
+"""Actions in one request, where batches are measured: as many as are in flight by default."""
+
 DELAYS = {"0 ms": (0.0, 6000, 200), "50 ms": (0.05, 3000, 100), "250 ms": (0.25, 1500, 30)}
 """Seconds that a decision takes, and how many are asked at once and one by one."""
 
@@ -126,6 +129,7 @@ def subjects(bench: Bench) -> Iterator[Subject]:
         url = bench.stub("250 ms")
         subject = f"evaluator {engine} 250 ms, {MANY} in flight"
         yield subject, partial(bench.evaluate, engine, bench.counted(12_000), url, MANY)
+        yield f"{subject}, batches", partial(bench.evaluate, engine, bench.counted(12_000), url, MANY, BATCH)
     for engine in engines:
         for name, (_, _, few) in DELAYS.items():
             yield f"pipeline {engine} {name}", partial(bench.pipeline, engine, bench.counted(1200), IN_FLIGHT, name)
@@ -141,6 +145,7 @@ def _at_delay(bench: Bench, name: str, engines: list[str]) -> Iterator[Subject]:
     yield f"sdk {name}", partial(bench.child, "sdk", url=url, count=max(20, many // 6), concurrency=IN_FLIGHT)
     for engine in engines:
         yield f"evaluator {engine} {name}", partial(bench.evaluate, engine, many, url, IN_FLIGHT)
+        yield f"evaluator {engine} {name}, batches", partial(bench.evaluate, engine, many, url, IN_FLIGHT, BATCH)
     if bench.kafka:
         yield f"naive worker {name}", partial(bench.loop, "naive", few, url=url)
     yield f"sequential {name}", partial(sequential, url, few)

@@ -47,11 +47,17 @@ class AtOnce:
         return resolve(_ALLOWED)
 
 
-async def evaluate(address: str, prefix: str, count: int, url: str, concurrency: int) -> dict[str, float]:
+async def evaluate(
+    address: str, prefix: str, count: int, url: str, concurrency: int, batch: int = 1
+) -> dict[str, float]:
     """An evaluator on what lies on the log, until so many are decided. Without a `url` it asks nobody."""
     clock = SystemClock()
     settings = sandbox_settings(url or "http://127.0.0.1:1", address, 60.0)
-    settings = replace(settings, worker=replace(settings.worker, concurrency=concurrency))
+    settings = replace(
+        settings,
+        worker=replace(settings.worker, concurrency=concurrency),
+        bighub=replace(settings.bighub, batch=batch),
+    )
     async with world(address, prefix) as log:
         if not url:
             return await _decided(log, clock, settings, AtOnce(), count)

@@ -38,6 +38,9 @@ TARGETS = {
         "one evaluator over the SDK's own transport, decisions/s, 64 in flight, 0 ms", at_least=8
     ),
     "evaluator_over_sequential": Target("one evaluator over the sequential loop, decisions/s, 250 ms", at_least=500),
+    "batches_over_client": Target("the first, with requests of up to 64 actions", at_least=0.8),
+    "batches_over_sdk": Target("over the SDK's own transport, with such requests", at_least=8),
+    "batches_over_sequential": Target("over the sequential loop at 250 ms, with such requests", at_least=500),
     "latency_kafka_ms": Target("added latency at light load, p50 ms, Kafka", at_most=60),
     "latency_sqlite_ms": Target("added latency at light load, p50 ms, SQLite", at_most=15),
     "resume_evaluator_kafka_s": Target("evaluator goes on after SIGKILL, s, Kafka (session 6 s)", at_most=9),
@@ -82,6 +85,9 @@ def ratios(results: Mapping[str, Runs]) -> dict[str, float]:
     over("evaluator_over_client_250", "evaluator kafka 250 ms", "client 250 ms", rate)
     over("evaluator_over_sdk", "evaluator kafka 0 ms", "sdk 0 ms", rate)
     over("evaluator_over_sequential", "evaluator kafka 250 ms, 2048 in flight", "sequential 250 ms", rate)
+    over("batches_over_client", "evaluator kafka 0 ms, batches", "client 0 ms", rate)
+    over("batches_over_sdk", "evaluator kafka 0 ms, batches", "sdk 0 ms", rate)
+    over("batches_over_sequential", "evaluator kafka 250 ms, 2048 in flight, batches", "sequential 250 ms", rate)
     for engine in ("kafka", "sqlite"):
         if (light := f"light {engine} 0 ms") in results:
             found[f"latency_{engine}_ms"] = median(results[light], "p50_ms")

@@ -9,6 +9,7 @@ import asyncio
 import itertools
 import sys
 
+import orjson
 from aiohttp import web
 
 _ANSWER = b'{"recommendation":"proceed","allowed":true,"request_id":"req_%d"}'
@@ -24,12 +25,20 @@ def application(delay: float) -> web.Application:
             await asyncio.sleep(delay)
         return web.Response(body=_ANSWER % next(numbers), content_type="application/json")
 
+    async def batch(request: web.Request) -> web.Response:
+        asked = orjson.loads(await request.read())["actions"]
+        if delay:
+            await asyncio.sleep(delay)
+        answers = b",".join(_ANSWER % next(numbers) for _ in asked)
+        return web.Response(body=b"[%s]" % answers, content_type="application/json")
+
     async def anything(request: web.Request) -> web.Response:
         await request.read()
         return web.Response(body=b'{"ok":true}', content_type="application/json")
 
     app = web.Application()
     app.router.add_post("/actions/evaluate", evaluate)
+    app.router.add_post("/actions/evaluate/batch", batch)
     app.router.add_post("/actions/submit", evaluate)
     app.router.add_route("*", "/{tail:.*}", anything)
     return app

@@ -27,6 +27,16 @@ class Clock(Protocol):
         ...
 
 
+async def wait(*events: asyncio.Event, seconds: float, clock: Clock) -> None:
+    """Wait until one of the events is set, or for so many seconds; which of them it was, the caller can see."""
+    waits = [asyncio.ensure_future(clock.sleep(seconds)), *(asyncio.ensure_future(event.wait()) for event in events)]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+
+
 class SystemClock:
     """The machine's own clocks."""
 

@@ -80,6 +80,9 @@ class BighubSettings:
     """One call, connect to last byte."""
     evaluator_seconds: float = 900.0
     """How long an action waits for a BIGHUB that can't be reached before it is blocked."""
+    batch: int = 1
+    """Actions that are asked about in one request, where they come at the same moment. 1: each in its own, since
+    only such requests carry an idempotency key. More spares CPU on both sides: see docs/performance.md."""
     valid_seconds: float = 300.0
     """How long a decision may be acted on. Older ones are evaluated anew."""
 
@@ -254,6 +257,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "CALLGATE_WORKER_WINDOW": (1, 16_384),
     "CALLGATE_WORKER_COMMIT_SHARE": (0.01, 1),
     "CALLGATE_WORKER_BRAKE_RATIO": (0, 1),
+    "CALLGATE_BIGHUB_BATCH": (1, 100),
     "CALLGATE_PROPOSER_TURN_CAP": (1, 10_000),
     "CALLGATE_MODEL_TIMEOUT_SECONDS": (0.1, 86_400),
     "CALLGATE_MODEL_BREAKER_FAILURES": (1, 10_000),

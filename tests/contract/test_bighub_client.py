@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -48,7 +49,7 @@ decision = "needs_context"
 """
 
 
-def client(url: str, **settings: float) -> Bighub:
+def client(url: str, **settings: Any) -> Bighub:
     """A client of the server at `url`."""
     return Bighub(BighubSettings(url=url, key=Secret(KEY), **settings))
 

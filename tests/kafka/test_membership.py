@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.protocol.group import LeaveGroupRequest
 from tests.support.log_engines import ALSO_IN, GROUP, IN, OUT, SESSION_SECONDS, Engine, all_leases, sent, table, values
 
 from callgate.log.kafka import membership
@@ -177,6 +178,29 @@ async def _work(group: Group, into: list[Lease]) -> None:
                 continue
             into.remove(each)
             await each.release()
+
+
+async def test_who_was_put_out_and_is_back_holds_nothing_of_before(engine: Engine) -> None:
+    """A member that the group has put out must know it at once, and its new membership must prove no old lease."""
+    log, other = await engine.open(), await engine.open()
+    group = await log.join(GROUP, TOPICS)
+    old = await all_leases(group, 4)
+    coordinator = inner(group)._consumer._coordinator
+    before = coordinator.member_id
+    reading = [asyncio.create_task(lease.fetch(1, 30.0)) for lease in old]
+    await asyncio.sleep(0.1)
+    await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, before))
+    newcomer = await other.join(GROUP, TOPICS)
+    async with asyncio.timeout(20):
+        while coordinator.member_id == before or coordinator.generation <= 0:
+            held = [await lease.held() for lease in old]
+            assert coordinator.member_id == before or not any(held)
+            await asyncio.sleep(0.01)
+    assert await inner(group)._heartbeats.confirmed()
+    assert not any([await lease.held() for lease in old])
+    ends = await asyncio.gather(*reading, return_exceptions=True)
+    assert [type(end) for end in ends] == [LeaseLost] * 4
+    await newcomer.leave()
 
 
 async def test_a_lease_that_is_not_given_back_in_time_is_lost(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

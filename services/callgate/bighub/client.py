@@ -87,6 +87,16 @@ class Bighub:
         )
         return resolve(answer)
 
+    async def evaluate_batch(self, requests: Sequence[EvaluateRequest]) -> list[Resolution]:
+        """Ask for many decisions at once, and get them in the same order. There are no keys: a repeat asks anew."""
+        answers = await self._send(
+            "evaluate batch",
+            lambda: self._actions.evaluate_batch(actions=[_payload(request) for request in requests]),
+        )
+        if not isinstance(answers, list) or len(answers) != len(requests):
+            raise TemporaryFailure("BIGHUB's answer is not one decision for each action of the batch")
+        return [resolve(answer) for answer in answers]
+
     async def ingest_batch(self, events: Sequence[Mapping[str, object]]) -> None:
         """Hand over lifecycle events, at most 500 a request. The API has no keys here: a repeat may arrive twice."""
         for first in range(0, len(events), _BATCH):
@@ -128,6 +138,13 @@ class Bighub:
         return answer.get("is_active") is not False or bool(answer.get("active_switches"))
 
     async def _call(self, call: str, send: Callable[[], Awaitable[object]]) -> Mapping[str, object]:
+        """What must be answered with an object that has something in it."""
+        answer = await self._send(call, send)
+        if not isinstance(answer, dict) or not answer:
+            raise TemporaryFailure(f"BIGHUB's answer is no JSON object, or an empty one ({call}): a proxy in between?")
+        return answer
+
+    async def _send(self, call: str, send: Callable[[], Awaitable[object]]) -> object:
         """Send once; the transport holds the time limit."""
         try:
             answer = await send()
@@ -141,8 +158,6 @@ class Bighub:
             message = f"the request can't be written as JSON ({call}): {type(error).__name__}"
             raise PermanentFailure(message) from None
         self._refused = None
-        if not isinstance(answer, dict) or not answer:
-            raise TemporaryFailure(f"BIGHUB's answer is no JSON object, or an empty one ({call}): a proxy in between?")
         return answer
 
     def _without_key(self, failure: TemporaryFailure | PermanentFailure) -> TemporaryFailure | PermanentFailure:

@@ -6,9 +6,10 @@ absence. A wrong JSON type blocks, whatever the field: `"false"` is not False, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 
 
 class Severity(IntEnum):
@@ -99,34 +100,13 @@ _FLAGS: dict[str, Signal] = {
         ("dry_run", Severity.BLOCK, False),
     )
 }
-# True permits nothing that another field withholds; false withholds alone.
-_PERMISSIONS = ("allowed", "can_run")
 
 
 def read(answer: Mapping[str, object]) -> Iterator[Signal]:
     """Every signal that is present in `answer`, except `enforcement_mode`, which says how to take the others."""
-    yield from _word(answer, "recommendation", _RECOMMENDATIONS)
-    yield from _word(answer, "result", _RESULTS)
-    # A restricting verdict counts in every enforcement mode: one that is not enforced is still a no.
-    yield from _word(answer, "enforced_verdict", _VERDICTS, unknown=Severity.BLOCK)
-    yield from _word(answer, "mode", _MODES, folded=True)
-    yield from _word(answer, "execution_mode", _MODES, folded=True)
-    yield from _word(answer, "request_type", _REQUEST_TYPES, folded=True)
-    for name, raised in _FLAGS.items():
-        match answer.get(name):
-            case True:
-                yield raised
-            case None | False:
-                pass
-            case other:
-                yield _mistyped(name, other)
-    yield from _permissions(answer)
-    yield from _ceiling(answer.get("catastrophic_ceiling"))
-    yield from _override(answer.get("verdict_override"))
-    yield from _nested(answer, "decision_packet", "signal", words={"recommendation": _RECOMMENDATIONS})
-    yield from _nested(
-        answer, "decision_brain", words={"recommendation": _RECOMMENDATIONS, "recommended_execution_mode": _MODES}
-    )
+    for name, signals in _FIELDS:
+        if name in answer:
+            yield from signals(answer, name)
 
 
 def enforcement(answer: Mapping[str, object]) -> tuple[str, Signal | None]:
@@ -176,37 +156,50 @@ def _word(
             yield _mistyped(field, other)
 
 
-def _permissions(answer: Mapping[str, object]) -> Iterator[Signal]:
-    """The yes-or-no fields, and the name of a rule that blocked: a no beside which nothing else says why is a block."""
-    for name in _PERMISSIONS:
-        match answer.get(name):
-            case None:
-                pass
-            case True:
-                yield Signal(name, "true", Severity.ALLOW)
-            case False:
-                yield Signal(name, "false", Severity.BLOCK, yields=_ASKING)
-            case other:
-                yield _mistyped(name, other)
-    match answer.get("blocked_by"):
+def _flag(answer: Mapping[str, object], name: str) -> Iterator[Signal]:
+    """A wish for people or context, or a no, that is either raised or not."""
+    match answer.get(name):
+        case True:
+            yield _FLAGS[name]
+        case None | False:
+            pass
+        case other:
+            yield _mistyped(name, other)
+
+
+def _permission(answer: Mapping[str, object], name: str) -> Iterator[Signal]:
+    """A yes or no: true permits nothing that another field withholds; a no beside which nothing says why blocks."""
+    match answer.get(name):
+        case None:
+            pass
+        case True:
+            yield Signal(name, "true", Severity.ALLOW)
+        case False:
+            yield Signal(name, "false", Severity.BLOCK, yields=_ASKING)
+        case other:
+            yield _mistyped(name, other)
+
+
+def _blocked_by(answer: Mapping[str, object], name: str) -> Iterator[Signal]:
+    """The name of a rule that blocked."""
+    match answer.get(name):
         case None | "":
             pass
         case str(text):
-            yield Signal("blocked_by", _shown(text), Severity.BLOCK, yields=_ASKING)
+            yield Signal(name, _shown(text), Severity.BLOCK, yields=_ASKING)
         case other:
-            yield _mistyped("blocked_by", other)
+            yield _mistyped(name, other)
 
 
-def _ceiling(ceiling: object) -> Iterator[Signal]:
+def _ceiling(answer: Mapping[str, object], name: str) -> Iterator[Signal]:
     """The catastrophic ceiling, which neither the SDK nor its adapter reads, blocks whatever it would force.
 
     One that forces something without saying whether it is active counts as active.
     """
-    name = "catastrophic_ceiling"
-    match ceiling:
+    match answer.get(name):
         case None:
             return
-        case dict():
+        case dict(ceiling):
             active = ceiling.get("active")
             forced = bool(ceiling.get("forced_mode") or ceiling.get("forced_recommendation"))
             if active is True or (active is None and forced):
@@ -217,19 +210,19 @@ def _ceiling(ceiling: object) -> Iterator[Signal]:
             yield _mistyped(name, other)
 
 
-def _override(override: object) -> Iterator[Signal]:
+def _override(answer: Mapping[str, object], name: str) -> Iterator[Signal]:
     """An override's shape is documented nowhere: a person looks at it, unless it says no in so many words."""
-    match override:
+    match answer.get(name):
         case None:
             return
-        case dict():
+        case dict(override):
             said = {text.strip().lower() for text in override.values() if isinstance(text, str)}
             if said & _BLOCKING_WORDS:
-                yield Signal("verdict_override", ", ".join(sorted(said & _BLOCKING_WORDS)), Severity.BLOCK)
+                yield Signal(name, ", ".join(sorted(said & _BLOCKING_WORDS)), Severity.BLOCK)
             elif override:
-                yield Signal("verdict_override", "present", Severity.REVIEW)
+                yield Signal(name, "present", Severity.REVIEW)
         case other:
-            yield _mistyped("verdict_override", other)
+            yield _mistyped(name, other)
 
 
 def _nested(answer: Mapping[str, object], *names: str, words: Mapping[str, Mapping[str, Severity]]) -> Iterator[Signal]:
@@ -259,3 +252,25 @@ def _mistyped(field: str, value: object) -> Signal:
 def _shown(text: str) -> str:
     """Enough of a text to recognise it in a reason; the other side chooses its length."""
     return text[:64]
+
+
+_BRAIN = {"recommendation": _RECOMMENDATIONS, "recommended_execution_mode": _MODES}
+_PACKET = {"recommendation": _RECOMMENDATIONS}
+_FIELDS: tuple[tuple[str, Callable[[Mapping[str, object], str], Iterator[Signal]]], ...] = (
+    ("recommendation", partial(_word, words=_RECOMMENDATIONS)),
+    ("result", partial(_word, words=_RESULTS)),
+    # A restricting verdict counts in every enforcement mode: one that is not enforced is still a no.
+    ("enforced_verdict", partial(_word, words=_VERDICTS, unknown=Severity.BLOCK)),
+    ("mode", partial(_word, words=_MODES, folded=True)),
+    ("execution_mode", partial(_word, words=_MODES, folded=True)),
+    ("request_type", partial(_word, words=_REQUEST_TYPES, folded=True)),
+    *((name, _flag) for name in _FLAGS),
+    ("allowed", _permission),
+    ("can_run", _permission),
+    ("blocked_by", _blocked_by),
+    ("catastrophic_ceiling", _ceiling),
+    ("verdict_override", _override),
+    ("decision_packet", lambda answer, name: _nested(answer, name, "signal", words=_PACKET)),
+    ("decision_brain", lambda answer, name: _nested(answer, name, words=_BRAIN)),
+)
+"""The fields that speak, in the order in which they are heard, each with its reader."""

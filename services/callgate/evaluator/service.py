@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from callgate.bighub.batching import Batches
 from callgate.bighub.client import Bighub
 from callgate.evaluator.handler import EvaluationHandler
 from callgate.events import topics
@@ -19,7 +20,9 @@ def build(host: Host, bighub: Bighub) -> tuple[Job, ...]:
     """
     named = host.settings.approval.policy
     policy = PolicyFile(Path(named) if named else None)
-    handler = EvaluationHandler(bighub, host.settings, lambda: host.control.switches, host.metrics, policy.current)
+    most = host.settings.bighub.batch
+    evaluations = Batches(bighub, most) if most > 1 else bighub
+    handler = EvaluationHandler(evaluations, host.settings, lambda: host.control.switches, host.metrics, policy.current)
     return (
         Job(
             service="evaluator",

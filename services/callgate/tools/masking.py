@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Any
 
 MASK = "***"
 """What stands in place of a sensitive value, whatever its type."""
 
 _DEPTH = 200
+_REMEMBERED_LENGTH = 100
 _SEPARATORS = re.compile(r"[^0-9a-z]+")
 _EXACT = frozenset({"auth", "bearer", "cookie", "cookies", "credential", "credentials", "cvc", "cvv", "pin", "jwt"})
 _INSIDE = (
@@ -36,12 +38,12 @@ def mask(value: Any, sensitive: Collection[str] = ()) -> Any:
 
     What lies deeper than any sane nesting is masked whole: it can't be looked through.
     """
-    return _masked(value, frozenset(_plain(name) for name in sensitive), 0)
+    return _masked(value, _declared(tuple(sensitive)), 0)
 
 
 def is_sensitive(name: str, sensitive: Collection[str] = ()) -> bool:
     """Whether a value under `name` is masked."""
-    return _sensitive(_plain(name), frozenset(_plain(each) for each in sensitive))
+    return _sensitive(name, _declared(tuple(sensitive)))
 
 
 def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
@@ -50,7 +52,7 @@ def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
         return MASK
     if isinstance(value, dict):
         return {
-            name: MASK if _sensitive(_plain(str(name)), declared) else _masked(child, declared, depth + 1)
+            name: MASK if _sensitive(str(name), declared) else _masked(child, declared, depth + 1)
             for name, child in value.items()
         }
     if isinstance(value, list):
@@ -58,7 +60,22 @@ def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
     return value
 
 
-def _sensitive(plain: str, declared: frozenset[str]) -> bool:
+def _sensitive(name: str, declared: frozenset[str]) -> bool:
+    # Tools have few names, which come with every call; a long one is nobody's, and must not fill the memory.
+    return _remembered(name, declared) if len(name) <= _REMEMBERED_LENGTH else _known(_plain(name), declared)
+
+
+@lru_cache(4096)
+def _remembered(name: str, declared: frozenset[str]) -> bool:
+    return _known(_plain(name), declared)
+
+
+@lru_cache(1024)
+def _declared(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(_plain(name) for name in names)
+
+
+def _known(plain: str, declared: frozenset[str]) -> bool:
     """Declared, or known: whole words that are short, endings, and fragments that mean nothing else."""
     return (
         plain in declared

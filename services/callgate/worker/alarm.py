@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from callgate.clock import Clock
+from callgate.clock import Clock, wait
 
 LONGEST = 60.0
 """Seconds of sleep at the most: wall time may be set while it sleeps."""
@@ -39,13 +39,4 @@ class Alarm:
             if seconds is None:
                 await self._changed.wait()
             else:
-                await self._sleep(min(seconds, LONGEST))
-
-    async def _sleep(self, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait((sleep, changed), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            changed.cancel()
+                await wait(self._changed, seconds=min(seconds, LONGEST), clock=self._clock)

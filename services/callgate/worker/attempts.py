@@ -55,12 +55,14 @@ class Attempts:
 
     def __init__(
         self,
+        claim: int,
         workshop: Workshop,
         ledger: Ledger,
         *,
         submit: Callable[[Entry], None],
         context: Callable[[Work], Context],
     ) -> None:
+        self._claim = claim
         self._shop = workshop
         self._handler = workshop.job.handler
         self._ledger = ledger
@@ -96,7 +98,7 @@ class Attempts:
             return await self._failed(work, failure)
         # The brake is about records: timers that succeed must not hide a topic that goes into the dead letters.
         if work.record is not None:
-            self._shop.brake.passed()
+            self._shop.brake.passed(self._claim)
         return Done(), "done"
 
     async def _first(self, work: Work) -> Effects:
@@ -134,6 +136,9 @@ class Attempts:
     async def _bury(self, work: Work, reason: str, *, braked: bool) -> tuple[Outcome, Label]:
         refusal = self._shop.brake.refusal() if braked else None
         if refusal is not None:
+            # Who has stood still and lost the lease without knowing gives up on much that its old tables don't explain.
+            if not await self._context(work).held():
+                raise LeaseLost("the lease ended before anything was given up")
             return Braked(refusal), "braked"
         effects = Effects()
         try:
@@ -149,7 +154,7 @@ class Attempts:
             _log.error("could not be given up properly", **_where(work), exc_info=failure)
             return self._wait(work, Park(self._shop.settings.park_seconds))
         if braked:
-            self._shop.brake.buried()
+            self._shop.brake.buried(self._claim)
         return Done(), "dead"
 
     def _wait(self, work: Work, decision: Again | Park) -> tuple[Outcome, Label]:

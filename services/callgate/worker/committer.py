@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from callgate.clock import Clock
+from callgate.clock import Clock, wait
 from callgate.log.port import CommitUnknown, Lease, LeaseLost, LogUnavailable, Outgoing, Progress, Unit
 from callgate.settings import WorkerSettings
 from callgate.telemetry.metrics import WorkerMetrics
@@ -206,11 +206,7 @@ class Committer:
                 return None
 
     async def _pause(self, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        over = asyncio.ensure_future(self._over.wait())
-        await asyncio.wait((sleep, over), return_when=asyncio.FIRST_COMPLETED)
-        sleep.cancel()
-        over.cancel()
+        await wait(self._over, seconds=seconds, clock=self._clock)
 
 
 def _refuse(entry: Entry) -> None:

@@ -27,6 +27,9 @@ from callgate.worker.workshop import Workshop
 OVERFLOW = 10
 """Windows of records that a lease parks for tenants over their share, before it lets the partition wait instead."""
 
+TURNOVER_SECONDS = 1.0
+"""A full window whose oldest record was taken so long ago hides for too long who stands behind it."""
+
 OVERFLOW_SECONDS = 1.0
 """How soon such records are looked at again: their turn comes when their tenant has room, not at a time."""
 
@@ -56,7 +59,7 @@ class Dispatch:
         self._lanes = workshop.lanes
         self._lose = lose
         self._topics = {topic.name: topic for topic in workshop.job.topics}
-        self._attempts = Attempts(workshop, ledger, submit=self._submit, context=context)
+        self._attempts = Attempts(claim, workshop, ledger, submit=self._submit, context=context)
         self._alarm = Alarm(workshop.clock, self._ring)
         self._works: dict[Work, None] = {}  # in memory, oldest first
         self._tenants: Counter[str] = Counter()
@@ -117,8 +120,12 @@ class Dispatch:
         """Park what tenants have waiting beyond their share of the window, so that others behind it are seen.
 
         Who stands behind a full window can't be known without reading on, so this is done even for a tenant that is
-        alone. Copying a record into the state and back costs little beside handling it, and the amount is bounded.
+        alone. But not while the window turns over quickly: then those behind it are seen soon enough, and copying
+        records into the state and back would only take time from them. The amount is bounded.
         """
+        oldest = self.oldest_taken
+        if oldest is None or self._clock.monotonic() - oldest < TURNOVER_SECONDS:
+            return
         share = self._shop.settings.window * self._shop.settings.tenant_share
         most = OVERFLOW * self._shop.settings.window
         for tenant, held in list(self._tenants.items()):

@@ -11,6 +11,7 @@ import asyncio
 
 import structlog
 
+from callgate.clock import wait
 from callgate.log.port import CommitUnknown, Lease, LeaseLost, LogUnavailable, Record
 from callgate.worker.committer import Committer
 from callgate.worker.dispatch import Dispatch
@@ -149,6 +150,7 @@ class LeaseRunner:
             return
         self._over = True
         self._shop.metrics.lease_lost(how)
+        self._shop.brake.forget(self._claim)
         _log.info("a lease has ended", lease=self.lease.number, how=how)
         self._committer.end()
         self.dispatch.end()
@@ -185,10 +187,7 @@ class LeaseRunner:
     async def _wait_for_room(self) -> None:
         self._room.clear()
         self.dispatch.make_room()
-        try:
-            await asyncio.wait_for(self._room.wait(), timeout=FULL_WAIT)
-        except TimeoutError:
-            return
+        await wait(self._room, seconds=FULL_WAIT, clock=self._clock)
 
     def _enqueue(self, record: Record) -> None:
         # A log may give a record again within one claim: only the tracker knows that it is done or under way.

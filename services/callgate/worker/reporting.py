@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from callgate.clock import Clock
+from callgate.clock import Clock, wait
 from callgate.events import codec
 from callgate.events.control import WorkerReported
 from callgate.events.routing import address
@@ -101,18 +101,10 @@ class FleetReports:
 
     async def _wait(self) -> None:
         until = self._clock.monotonic() + INTERVAL
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            while not changed.done() and self._clock.monotonic() < until:
-                sleep = asyncio.ensure_future(self._clock.sleep(LOOK))
-                try:
-                    await asyncio.wait((sleep, changed), return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    sleep.cancel()
-                if self._epoch() != self._told:
-                    return
-        finally:
-            changed.cancel()
+        while not self._changed.is_set() and self._clock.monotonic() < until:
+            await wait(self._changed, seconds=LOOK, clock=self._clock)
+            if self._epoch() != self._told:
+                return
 
 
 def _version() -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from callgate.clock import Clock
+from callgate.clock import Clock, wait
 from callgate.failures import CallgateError
 from callgate.log.port import Group, Lease, LeaseLost, Log, LogUnavailable
 from callgate.settings import WorkerSettings
@@ -260,11 +260,7 @@ class Worker:
         return self._clock.monotonic() - self._moved > STALLED_SECONDS
 
     async def _stop_within(self, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        stopping = asyncio.ensure_future(self._stopping.wait())
-        await asyncio.wait((sleep, stopping), return_when=asyncio.FIRST_COMPLETED)
-        sleep.cancel()
-        stopping.cancel()
+        await wait(self._stopping, seconds=seconds, clock=self._clock)
 
     def _show(self) -> None:
         watch = self._metrics.watch

@@ -11,6 +11,7 @@ from tests.support.worker_bench import INPUT, Bench, said, settle
 from callgate.events.outcomes import OutcomeObserved
 from callgate.log.port import Progress
 from callgate.worker.effects import Context, Effects
+from callgate.worker.worker import BrakeTripped
 
 
 def staged(bench: Bench, acts: list[str]) -> None:
@@ -179,3 +180,49 @@ async def test_a_cancellation_of_the_handler_s_own_making_is_a_defect_and_hangs_
     async with bench.working():
         await settle()
     assert bench.said() == ["ended one", "behind"]
+
+
+async def test_a_holder_that_does_not_know_of_its_loss_cannot_pull_the_brake() -> None:
+    """What a holder of a lost lease gives up on out of old tables must neither stop the service nor count later."""
+    bench = Bench().tune(brake_run=3)
+    names = [f"one {number}" for number in range(9)]
+    release = asyncio.Event()
+
+    async def puzzled(event: OutcomeObserved, context: Context) -> Effects:
+        if context.epoch > 1:
+            return Effects(publish=(said(event.outcome_id),))
+        await release.wait()
+        raise RuntimeError("nothing in my tables explains this")
+
+    for name in names:
+        bench.script.steps[name] = puzzled
+        bench.see(name, lane=name)
+    async with bench.working() as running:
+        await settle()
+        bench.log.gate.clear()
+        running.lease.ended = True  # and nobody tells it
+        release.set()
+        await settle()
+        bench.log.gate.set()
+        bench.log.wake()
+        await settle()
+        assert running.worker.health().ready
+    assert sorted(bench.said()) == names
+
+
+async def test_what_is_given_up_under_a_lease_that_is_held_still_pulls_the_brake() -> None:
+    """An engine that says that the lease is held must not keep the brake from its work after an earlier loss."""
+    bench = Bench().tune(brake_run=3)
+    names = [f"bad {number}" for number in range(5)]
+
+    async def bad(event: OutcomeObserved, context: Context) -> Effects:
+        del event, context
+        raise RuntimeError("a defect")
+
+    for name in names:
+        bench.script.steps[name] = bad
+        bench.see(name, lane=name)
+    bench.log.faults.append("lost")
+    with pytest.raises(BrakeTripped):
+        async with bench.working():
+            await settle()

@@ -102,21 +102,34 @@ def test_the_brake_counts_a_ratio_only_over_a_full_window() -> None:
     brake = Brake(WorkerSettings(brake_run=1000, brake_window=100, brake_ratio=0.05))
     for _ in range(5):
         assert brake.refusal() is None
-        brake.buried()
+        brake.buried(1)
     for _ in range(94):
-        brake.passed()
+        brake.passed(1)
     assert brake.refusal() is not None
     for _ in range(6):
-        brake.passed()
+        brake.passed(1)
     assert brake.refusal() is None
 
 
 def test_the_brake_s_run_is_broken_by_any_success() -> None:
     """Dead letters one after another trip it; one success begins the count anew."""
     brake = Brake(WorkerSettings(brake_run=3, brake_window=1000))
-    brake.buried()
-    brake.passed()
-    brake.buried()
+    brake.buried(1)
+    brake.passed(1)
+    brake.buried(1)
     assert brake.refusal() is None
-    brake.buried()
+    brake.buried(1)
+    assert brake.refusal() is not None
+
+
+def test_the_brake_forgets_what_a_lost_claim_has_given_up() -> None:
+    """What was counted under a lease that was lost must not count; what other claims gave up must."""
+    brake = Brake(WorkerSettings(brake_run=4, brake_window=1000))
+    for claim in (1, 2, 2):
+        brake.buried(claim)
+    assert brake.refusal() is not None
+    brake.forget(2)
+    assert brake.refusal() is None
+    for _ in range(2):
+        brake.buried(3)
     assert brake.refusal() is not None

@@ -14,27 +14,27 @@ from pathlib import Path
 
 import click
 import msgspec
+import orjson
 
 from callgate.cli.checker.facts import Facts, gather
 from callgate.cli.checker.judge import Expected, judge
-from callgate.cli.demo import script
+from callgate.cli.demo import people, script
 from callgate.cli.demo.live import Live
 from callgate.cli.demo.tools import demo_toolbox
 from callgate.cli.hosting import SERVICES, hosted
+from callgate.cli.opening import Place, open_own, place_of
 from callgate.cli.play import recorded
 from callgate.cli.play.command import sandbox_settings
 from callgate.cli.play.custody import parked_actions
 from callgate.cli.play.player import publish
 from callgate.cli.play.report import Report, compile_report
-from callgate.cli.play.voter import answer_all
 from callgate.cli.printing import show_report
 from callgate.client.client import Client
 from callgate.clock import Clock, SystemClock
 from callgate.events import ids
-from callgate.events.turns import TurnCompleted, TurnOrigin, TurnRecorded
-from callgate.log.address import open_log
+from callgate.events.turns import TurnCompleted, TurnOrigin, TurnRecorded, TurnSubmitted
 from callgate.log.port import Log
-from callgate.settings import TelemetrySettings
+from callgate.settings import ModelSettings, Secret, TelemetrySettings
 from callgate.telemetry import logs
 
 DEADLINE_SECONDS = 3.0
@@ -42,8 +42,6 @@ DEADLINE_SECONDS = 3.0
 
 MOST_SECONDS = 60.0
 """After this the demo gives up, and its report shows what is unfinished."""
-
-APPROVER = "demo-person"
 
 
 @click.command()
@@ -60,24 +58,35 @@ def demo(report: Path | None) -> None:
     raise SystemExit(3 if found.unfinished else 0)
 
 
-async def run_demo(report: Path | None) -> Report:
-    """Run it; the report is written in every case."""
+async def run_demo(report: Path | None, place: Place | None = None) -> Report:
+    """Run it; the report is written in every case. `place` is a log that nobody has used; without one, a new file."""
     folder = Path(tempfile.mkdtemp(prefix="callgate-demo-"))
     beside = folder / "demo.db"
-    address = f"sqlite:///{beside}"
+    place = place or place_of(f"sqlite:///{beside}")
     report = report or folder / "demo.report.json"
-    paths = {"log": str(beside), "witness": str(recorded.witness_file(beside)), "report": str(report)}
+    paths = {
+        "log": place.address if place.on_kafka else str(beside),
+        "witness": str(recorded.witness_file(beside)),
+        "report": str(report),
+    }
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        from callgate.sandbox.model.script import parse_script
         from callgate.sandbox.policy import parse_policy
         from callgate.sandbox.service import Sandbox
 
-        log = await open_log(address, clock=clock)
+        log = await open_own(place, clock)
         stack.push_async_callback(log.close)
-        sandbox = await stack.enter_async_context(Sandbox(policy=parse_policy(script.POLICY, "the demo's policy")))
+        policy = parse_policy(script.POLICY, "the demo's policy")
+        said = parse_script(script.MODEL_SCRIPT, "the demo's model")
+        sandbox = await stack.enter_async_context(Sandbox(policy=policy, script=said))
+        (folder / "approvals.toml").write_text(script.APPROVALS)
+        settings = sandbox_settings(sandbox.url, place.address, DEADLINE_SECONDS)
         settings = replace(
-            sandbox_settings(sandbox.url, address, DEADLINE_SECONDS),
+            settings,
             telemetry=TelemetrySettings(),
+            approval=replace(settings.approval, policy=str(folder / "approvals.toml")),
+            model=ModelSettings(url=sandbox.model_url, key=Secret("sandbox")),
         )
         testify = recorded.Recordings(beside).testify
         async with hosted(settings, log, clock, SERVICES, demo_toolbox(testify)) as services:
@@ -94,9 +103,7 @@ async def run_demo(report: Path | None) -> Report:
 async def _play(log: Log, clock: Clock, running: asyncio.Task[None]) -> None:
     client = Client(log, clock, source="callgate-demo")
     showing = asyncio.create_task(Live(log, clock).run())
-    # Whom the script does not answer, nobody does: those expire.
-    answers = script.ANSWERS
-    voting = asyncio.create_task(answer_all(log, clock, APPROVER, lambda request: answers.get(request.action.ref.tool)))
+    voting = asyncio.create_task(people.answer(log, clock))
     turns = [asyncio.create_task(_submit(client, log, clock, turn)) for turn in script.turns()]
     try:
         played = asyncio.create_task(_all_of(turns))
@@ -118,14 +125,7 @@ async def _all_of(turns: Sequence[asyncio.Task[None]]) -> None:
 
 async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn) -> None:
     """Submit a turn, and wait until each of its calls has ended or is in doubt."""
-    event = TurnRecorded(
-        origin=TurnOrigin(
-            tenant=script.TENANT, session=turn.session, turn="1", agent="demo-agent", requester="demo-agent"
-        ),
-        format=turn.format,
-        response=msgspec.Raw(turn.response),
-        submitted_at=clock.now(),
-    )
+    event = _event(turn, clock.now())
     for _ in range(turn.times):
         await publish(log, clock, event)
     doubted: set[str] = set()
@@ -134,8 +134,23 @@ async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn)
             return
         if reply.status == "in_doubt":
             doubted.add(reply.action_id)
-            if len(doubted) == turn.calls:
+            if len(doubted) == len(turn.calls):
                 return
+
+
+def _event(turn: script.DemoTurn, now: float) -> TurnRecorded | TurnSubmitted:
+    origin = TurnOrigin(
+        tenant=script.TENANT, session=turn.session, turn="1", agent=script.AGENT, requester="demo-customer"
+    )
+    if turn.said is None:
+        return TurnRecorded(origin=origin, format=turn.format, response=msgspec.Raw(turn.response), submitted_at=now)
+    return TurnSubmitted(
+        origin=origin,
+        model=script.MODEL,
+        input=msgspec.Raw(orjson.dumps(turn.said)),
+        options=msgspec.Raw(b'{"stream": true}'),
+        submitted_at=now,
+    )
 
 
 def _expected(log: Log) -> dict[str, Expected]:
@@ -143,14 +158,17 @@ def _expected(log: Log) -> dict[str, Expected]:
     expected: dict[str, Expected] = {}
     client = Client(log, SystemClock())
     for turn in script.turns():
-        key = client.turn_key(TurnOrigin(tenant=script.TENANT, session=turn.session, turn="1", agent="demo-agent"))
-        for position, call_id in enumerate(turn.call_ids):
-            expected[ids.action_id(key, 0, position, call_id)] = Expected(key, position, call_id, None)
+        key = client.turn_key(TurnOrigin(tenant=script.TENANT, session=turn.session, turn="1", agent=script.AGENT))
+        for call in turn.calls:
+            action_id = ids.action_id(key, call.round, call.position, call.call_id)
+            expected[action_id] = Expected(key, call.position, call.call_id, None)
     return expected
 
 
 def _turns(facts: Facts) -> int:
-    return len({event.ref.turn_key for action in facts.actions.values() for event in action.proposed})
+    """Turns that were taken in: also one that calls nothing."""
+    called = {event.ref.turn_key for action in facts.actions.values() for event in action.proposed}
+    return len(called | facts.turns.keys())
 
 
 def _say_what_next(report: Report) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import click
+import orjson
 
 from callgate.cli.demo.script import turns
 from callgate.clock import Clock
@@ -13,9 +14,10 @@ from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt
 from callgate.events.approvals import ApprovalVoted
 from callgate.events.codec import Undecodable, decode
 from callgate.events.event import Event
+from callgate.events.turns import ReplyStreamed
 from callgate.log.port import Log
 
-_FOLLOWED = (topics.DECIDED, topics.FINISHED, topics.VOTES)
+_FOLLOWED = (topics.DECIDED, topics.FINISHED, topics.VOTES, topics.STREAM)
 
 _HOLD_SECONDS = 0.15
 """How long a line waits for earlier ones of other topics: what is read side by side is shown in the order of time."""
@@ -70,11 +72,18 @@ def _line(event: Event, titles: dict[str, str]) -> str | None:
             ref = event.action.ref
             note = f" ({event.error})" if event.error and event.status != "executed" else ""
             return f"{_mark(event)} {ref.tool:16} {event.status:13} {titles.get(ref.session, '')}{note}"
+        case ReplyStreamed(kind="llm_text_done"):
+            return f"+ {'(the model)':16} {'says':13} {titles.get(event.session, '')}: {_text(event)}"
         case ActionInDoubt():
             ref = event.action.ref
             return f"? {ref.tool:16} {'in doubt':13} {titles.get(ref.session, '')} ({event.reason})"
         case _:
             return None
+
+
+def _text(event: ReplyStreamed) -> str:
+    data = orjson.loads(bytes(event.data))
+    return str(data.get("text", "")) if isinstance(data, dict) else ""
 
 
 def _mark(event: ActionFinished) -> str:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from callgate.cli.play.voter import Says
+from callgate.events.approvals import Answer
 from callgate.events.turns import ResponseFormat
 
 TENANT = "demo"
 
-ANSWERS: dict[str, Says] = {"refund_payment": "approve", "grant_access": "reject", "transfer_money": "approve"}
-"""What the demo's person says, by tool. Nobody answers for any other tool, so those expire."""
+AGENT = "demo-agent"
+"""Who acts in the demo; it must not answer its own requests."""
+
+MODEL = "demo-model"
+"""What the turns ask for that have the model run."""
 
 POLICY = """\
 # What the demo's local BIGHUB decides. The first rule that matches wins.
@@ -54,37 +58,119 @@ reason = "Credits without an order are looked at by a person."
 risk_score = 0.55
 
 [[rule]]
+action = "wire_money"
+decision = "review"
+reason = "Large sums need two people."
+risk_score = 0.9
+
+[[rule]]
 action = "close_account"
 decision = "needs_context"
 reason = "Say why the account is to be closed."
 """
 
+APPROVALS = """\
+# Whom the demo asks. The first rule that matches counts; see docs/approval-policy.md.
+version = 1
+
+[groups]
+finance = ["ana", "tom"]
+security = ["mia"]
+
+[[rules]]
+name = "large sums: one of finance and one of security"
+match = { tool = ["wire_money"] }
+quorum = 2
+one_from_each = ["finance", "security"]
+answers = ["approve", "reject"]
+
+[[rules]]
+name = "access"
+match = { tool = ["grant_access"] }
+approvers = ["mia", "tom"]
+"""
+"""The approval policy that the demo's evaluator reads."""
+
+MODEL_SCRIPT = """\
+[[scenario]]
+text = "Refund*"
+[[scenario.round]]
+reasoning = "The order must be looked up before any money moves."
+calls = [{ name = "lookup_order", arguments = { order = "A-1003" }, call_id = "call_look" }]
+[[scenario.round]]
+[[scenario.round.calls]]
+name = "refund_payment"
+arguments = { payment = "P-90", amount = 35.5, iban = "DE02500105170137075030" }
+call_id = "call_pay"
+[[scenario.round]]
+text = "The order was paid, and 35.50 EUR are on their way back."
+
+[[scenario]]
+text = "Drop*"
+[[scenario.round]]
+calls = [{ name = "drop_database", arguments = { name = "staging" }, call_id = "call_drop" }]
+[[scenario.round]]
+text = "I am not allowed to drop databases. Please ask an administrator."
+"""
+"""What the demo's local model says, round by round."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Says:
+    """What a person of the demo says when asked."""
+
+    who: str
+    answer: Answer
+    after: float = 0.0
+    """Seconds after the question."""
+    arguments: Mapping[str, Any] | None = None
+    response: str | None = None
+    delegate_to: str | None = None
+
 
 @dataclass(frozen=True, slots=True)
+class Called:
+    """Where one of a turn's calls stands, from which its identity follows."""
+
+    round: int
+    position: int
+    call_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DemoTurn:
-    """One scripted turn."""
+    """One scripted turn: what the agent's model has answered, or what the user says to a model that Callgate runs."""
 
     title: str
     """What it shows, in a few words."""
     session: str
-    format: ResponseFormat
-    response: bytes
-    call_ids: tuple[str, ...]
+    calls: tuple[Called, ...]
+    format: ResponseFormat = "responses"
+    response: bytes = b""
+    said: str | None = None
+    """What the user says; None where the model has answered already."""
+    answers: tuple[Says, ...] = ()
+    """Of the people who are asked. Where nobody answers, the approval expires."""
     times: int = 1
     """How often it is submitted; it counts once."""
-
-    @property
-    def calls(self) -> int:
-        """How many calls it has."""
-        return len(self.call_ids)
 
 
 def turns() -> tuple[DemoTurn, ...]:
     """The script."""
+    return (*_customers(), *_operations(), *_people(), *_model())
+
+
+def _customers() -> tuple[DemoTurn, ...]:
+    approved = (Says(who="mia", answer="approve"),)
     return (
         _turn("allowed: a harmless read", "support-1", ("lookup_order", {"order": "A-1001"})),
-        _turn("approved by a person", "support-1b", ("refund_payment", _REFUND)),
-        _turn("the same refund from another session: one effect", "support-2", ("refund_payment", _REFUND)),
+        _turn("approved by a person", "support-1b", ("refund_payment", _REFUND), answers=approved),
+        _turn(
+            "the same refund from another session: one effect",
+            "support-2",
+            ("refund_payment", _REFUND),
+            answers=approved,
+        ),
         _turn("nobody answers: expired", "support-3", ("issue_credit", {"customer": "C-7", "amount": 25.0})),
         _turn("needs context", "support-4", ("close_account", {"customer": "C-9"})),
         _turn("the tool fails: tool error", "support-5", ("resend_receipt", {"order": "A-1002"})),
@@ -92,10 +178,15 @@ def turns() -> tuple[DemoTurn, ...]:
             "equal siblings: one suspicion, never five payments",
             "payments-1",
             *[("transfer_money", {"to": "ACME", "amount": 900.0})] * 5,
+            answers=approved,
         ),
+    )
+
+
+def _operations() -> tuple[DemoTurn, ...]:
+    return (
         _turn("allowed with constraints", "ops-1", ("restart_service", {"service": "web", "environment": "staging"})),
         _turn("blocked", "ops-2", ("drop_database", {"name": "orders"})),
-        _turn("rejected by a person", "ops-3", ("grant_access", {"user": "mia", "group": "prod-admin", "hours": 48})),
         _turn("time-out: in doubt, never started again", "ops-4", ("sync_inventory", {"warehouse": "north"})),
         _turn(
             "parallel calls",
@@ -109,11 +200,71 @@ def turns() -> tuple[DemoTurn, ...]:
     )
 
 
+def _people() -> tuple[DemoTurn, ...]:
+    return (
+        _turn("rejected by a person", "ops-3", ("grant_access", _ACCESS), answers=(Says(who="mia", answer="reject"),)),
+        _turn(
+            "two people, one of each group: approved",
+            "payments-2",
+            ("wire_money", {"to": "ACME", "amount": 25_000.0}),
+            answers=(Says(who="ana", answer="approve"), Says(who="mia", answer="approve", after=0.2)),
+        ),
+        _turn(
+            "two of the same group are not enough: expired",
+            "payments-3",
+            ("wire_money", {"to": "Globex", "amount": 30_000.0}),
+            answers=(Says(who="ana", answer="approve"), Says(who="tom", answer="approve", after=0.2)),
+        ),
+        _turn(
+            "the agent answers its own request: does not count, expired",
+            "support-6",
+            ("issue_credit", {"customer": "C-8", "amount": 9000.0}),
+            answers=(Says(who=AGENT, answer="approve"),),
+        ),
+        _turn(
+            "a vote that is withdrawn in time does not count: expired",
+            "payments-4",
+            ("wire_money", {"to": "Initech", "amount": 12_000.0}),
+            answers=(
+                Says(who="ana", answer="approve"),
+                Says(who="ana", answer="withdraw", after=0.3),
+                Says(who="mia", answer="approve", after=0.6),
+            ),
+        ),
+    )
+
+
+def _model() -> tuple[DemoTurn, ...]:
+    return (
+        DemoTurn(
+            title="the model is run: two rounds of tools, a person between them",
+            session="chat-1",
+            said="Refund order A-1003, please.",
+            calls=(Called(0, 0, "call_look"), Called(1, 0, "call_pay")),
+            answers=(Says(who="mia", answer="approve"),),
+        ),
+        DemoTurn(
+            title="the model is told that it may not, and says so",
+            session="chat-2",
+            said="Drop the staging database.",
+            calls=(Called(0, 0, "call_drop"),),
+        ),
+        DemoTurn(title="an answer without tools, streamed", session="chat-3", said="Hello!", calls=()),
+    )
+
+
 _REFUND = {"payment": "P-77", "amount": 420.0, "iban": "DE02120300000000202051"}
 _CPU = {"service": "web", "metric": "cpu"}
+_ACCESS = {"user": "mia", "group": "prod-admin", "hours": 48}
 
 
-def _turn(title: str, session: str, *calls: tuple[str, dict[str, Any] | str], times: int = 1) -> DemoTurn:
+def _turn(
+    title: str,
+    session: str,
+    *calls: tuple[str, dict[str, Any] | str],
+    times: int = 1,
+    answers: tuple[Says, ...] = (),
+) -> DemoTurn:
     output = [
         {
             "type": "function_call",
@@ -126,8 +277,10 @@ def _turn(title: str, session: str, *calls: tuple[str, dict[str, Any] | str], ti
         for position, (name, arguments) in enumerate(calls)
     ]
     response = {"id": f"resp_{session}", "object": "response", "status": "completed", "model": "demo", "output": output}
-    call_ids = tuple(str(item["call_id"]) for item in output)
-    return DemoTurn(title, session, "responses", orjson.dumps(response), call_ids, times)
+    called = tuple(Called(0, position, str(item["call_id"])) for position, item in enumerate(output))
+    return DemoTurn(
+        title=title, session=session, calls=called, response=orjson.dumps(response), answers=answers, times=times
+    )
 
 
 def _chat(title: str, session: str, *calls: tuple[str, dict[str, Any]]) -> DemoTurn:
@@ -143,5 +296,7 @@ def _chat(title: str, session: str, *calls: tuple[str, dict[str, Any]]) -> DemoT
             for position, (name, arguments) in enumerate(calls)
         ],
     }
-    call_ids = tuple(f"call_{position}" for position in range(len(calls)))
-    return DemoTurn(title, session, "chat_completions", orjson.dumps(message), call_ids)
+    called = tuple(Called(0, position, f"call_{position}") for position in range(len(calls)))
+    return DemoTurn(
+        title=title, session=session, calls=called, format="chat_completions", response=orjson.dumps(message)
+    )

@@ -92,6 +92,16 @@ def _transactions(box: Toolbox, testify: Testify) -> None:
         testify(call.action_id)
         return f"{amount:.2f} sent to {to}"
 
+    @box.tool(
+        domain="customer_transactions",
+        risk="critical",
+        value_from_args=lambda arguments: float(arguments["amount"]),
+        target_from_args=lambda arguments: str(arguments["to"]),
+    )
+    def wire_money(to: str, amount: float, *, call: Call) -> str:
+        testify(call.action_id)
+        return f"{amount:.2f} wired to {to}"
+
     @box.tool(domain="customer_transactions", target_from_args=lambda arguments: str(arguments["customer"]))
     def close_account(customer: str, *, call: Call) -> str:
         testify(call.action_id)

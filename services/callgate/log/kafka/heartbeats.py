@@ -8,6 +8,7 @@ process stands still, so whoever wakes up finds the proof expired, and asks.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError, for_code
@@ -30,11 +31,15 @@ class Heartbeats:
         self._coordinator: Any = None
         self._sent: float | None = None
 
-    def watch(self, consumer: Any) -> None:
-        """Watch a started consumer. The library does not tell of its heartbeats, so its method is wrapped."""
+    def watch(self, consumer: Any, put_out: Callable[[], None]) -> None:
+        """Watch a started consumer. The library does not tell of its heartbeats, so its methods are wrapped.
+
+        `put_out` is called at once when the group no longer knows the member, before the library joins anew: the new
+        membership proves nothing of what was held under the old one.
+        """
         self.forget()
         coordinator = self._coordinator = consumer._coordinator  # noqa: SLF001 - pinned, and a test looks for it
-        beat = coordinator._do_heartbeat  # noqa: SLF001 - the same
+        beat, reset = coordinator._do_heartbeat, coordinator.reset_generation  # noqa: SLF001 - the same
 
         async def watched() -> Any:
             sent = self._clock.monotonic()
@@ -43,7 +48,14 @@ class Heartbeats:
                 self._sent = sent
             return answered
 
+        def reset_generation() -> None:
+            reset()
+            if coordinator is self._coordinator:
+                self.forget()
+                put_out()
+
         coordinator._do_heartbeat = watched  # noqa: SLF001 - the same
+        coordinator.reset_generation = reset_generation
 
     def forget(self) -> None:
         """Nothing is confirmed any more."""

@@ -12,7 +12,7 @@ import os
 import secrets
 import socket
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         self._consumer: Any = None
         self._heartbeats = Heartbeats(log.clock, log.kafka.session_seconds)
         self._assigned: frozenset[int] = frozenset()
+        self._telling: asyncio.Task[None] | None = None
         self._before: dict[int, float] = {}
         """Until when the living holder of a lease is waited for."""
         self._told: Share = Share({})
@@ -149,7 +150,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         except (KafkaError, TimeoutError, OSError) as error:
             raise LogUnavailable(f"the brokers can't be reached ({type(error).__name__})") from error
         self._consumer.subscribe(topics=self._subscribed(), listener=self)
-        self._heartbeats.watch(self._consumer)
+        self._heartbeats.watch(self._consumer, self._put_out)
 
     def _holding(self) -> Holding:
         # A lease that is closing is on its way to somebody: not to be taken for one that stays.
@@ -206,12 +207,19 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             _logger.warning("the membership has failed, and is begun anew", group=self.name, failure=repr(error))
             await self._begin_anew()
 
-    async def _begin_anew(self) -> None:
+    def _put_out(self) -> None:
+        """The group has gone on without us: whatever we held may be another's by now."""
         self._assigned = frozenset()
-        self._heartbeats.forget()
         for lease in list(self._held.values()):
             lease.end()
+        self._stirred.set()
+
+    async def _begin_anew(self) -> None:
+        self._heartbeats.forget()
+        self._put_out()
         await clients.stop(self._consumer)
+        if self._telling is not None:
+            self._telling.cancel()
         await self._join()
 
     async def _claim(self, number: int) -> None:
@@ -288,11 +296,17 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
         for number, lease in self._held.items():
             if number in self._assigned and not lease.over:
                 offsets |= lease.consumed()
+        busy = self._telling is not None and not self._telling.done()
+        if busy or not offsets or not await self._heartbeats.confirmed():
+            return
+        # Never cut off: the library would let go of what it has begun, and nobody would hear how that ended.
+        self._telling = asyncio.create_task(self._tell(offsets))
+        await asyncio.wait((self._telling,), timeout=clients.REQUEST_SECONDS)
+
+    async def _tell(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Best effort: lag tools may be a little behind, and nothing of ours depends on it.
-        with suppress(KafkaError, TimeoutError, ValueError):
-            if offsets and await self._heartbeats.confirmed():
-                async with asyncio.timeout(clients.REQUEST_SECONDS):
-                    await self._consumer.commit(offsets)
+        with suppress(KafkaError, ValueError):
+            await self._consumer.commit(offsets)
 
     async def _leave(self) -> None:
         if self._keeping is not None:

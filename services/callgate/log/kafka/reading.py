@@ -90,7 +90,8 @@ class Reader:
     async def read(self, places: Sequence[TopicPartition], limit: int, wait: float) -> list[Record]:
         """Up to `limit` records of some of the partitions; waits up to `wait` seconds for the first.
 
-        Raises `LogUnavailable`. What a cancelled call would have given, the next one gives.
+        Raises `LogUnavailable`. What a cancelled call would have given, the next one gives; one that is under way when
+        the reader is closed gives nothing.
         """
         found = self._taken(places, limit)
         if found:
@@ -101,7 +102,8 @@ class Reader:
         await asyncio.wait((reading,))
         if self._reading is reading:
             self._reading = None
-            self._kept.extend(reading.result())
+            if not reading.cancelled():  # closed beside; the cancellation is not the caller's
+                self._kept.extend(reading.result())
         return self._taken(places, limit)
 
     async def close(self) -> None:

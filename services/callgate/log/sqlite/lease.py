@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from callgate.clock import wait
 from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Progress, Record, Unit
 from callgate.log.sqlite.store import Claimed, Fence
 
@@ -144,13 +145,4 @@ class SqliteLease:
         return found
 
     async def _wait(self, grown: asyncio.Event, seconds: float) -> None:
-        waits = [
-            asyncio.ensure_future(grown.wait()),
-            asyncio.ensure_future(self._changed.wait()),
-            asyncio.ensure_future(self._log.clock.sleep(seconds)),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in waits:
-                each.cancel()
+        await wait(grown, self._changed, seconds=seconds, clock=self._log.clock)

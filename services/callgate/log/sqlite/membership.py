@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from callgate.clock import wait
 from callgate.log.port import CommitUnknown, Lease, LogUnavailable
 from callgate.log.sqlite.lease import SqliteLease
 from callgate.log.sqlite.store import Fence
@@ -160,10 +161,4 @@ class SqliteGroup:
             return lease
 
     async def _stir_or(self, seconds: float) -> None:
-        sleep = asyncio.ensure_future(self._log.clock.sleep(seconds))
-        stirred = asyncio.ensure_future(self._stirred.wait())
-        try:
-            await asyncio.wait((sleep, stirred), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            stirred.cancel()
+        await wait(self._stirred, seconds=seconds, clock=self._log.clock)
