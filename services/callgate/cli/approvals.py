@@ -202,20 +202,20 @@ async def _vote(
         comment=comment,
     )
     position = await Client(log, clock, source="callgate-cli").vote(vote, key=voter.key)
+    place = f"{position.topic}/{position.partition}/{position.offset}"
     until = clock.monotonic() + wait
     while True:
-        said = await _came_of(log, vote, answer)
+        said = await _came_of(log, vote, answer, place)
         if said is not None:
             return said
         if clock.monotonic() >= until:
-            place = f"{position.topic}/{position.partition}/{position.offset}"
             sentence = f"Cast at {place}, and not counted within {duration(wait)}: does the approvals service run?"
             return Said(3, "uncounted", sentence)
         await clock.sleep(_LOOK_SECONDS)
 
 
-async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None:
-    """What the log says of a vote by now, or None while it says nothing."""
+async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer, place: str) -> Said | None:
+    """What the log says of the vote at a place by now, or None while it says nothing."""
     from callgate.cli.reading import one_question
 
     question = await one_question(log, vote.approval_id)
@@ -223,7 +223,8 @@ async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None
         return None
     name = ids.short(vote.approval_id)
     for ballot in question.ballots:
-        if ballot.vote.vote_id == vote.vote_id and ballot.verification == "refused":
+        # By its place: anybody can write junk under the name of a vote that they have read.
+        if ballot.origin == place and ballot.verification == "refused":
             return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
     if question.resolved is not None:
         resolution = question.resolved.resolution
