@@ -173,6 +173,36 @@ def test_each_service_in_a_process_of_its_own(home: Path) -> None:
             assert "Traceback" not in (home / f"{service}.out").read_text()
 
 
+def test_an_approval_needs_its_approvers_key(home: Path) -> None:
+    """At an entrance that asks for proof only a key that is known, and not revoked, answers; no output holds it."""
+    out, key = home / "all.out", str(home / "ann.key")
+    with sandbox(home, "--policy", "policy.toml") as settings:
+        del settings["CALLGATE_APPROVAL_TRUSTED"]
+        settings |= {"CALLGATE_APPROVAL_KEYS": str(home / "approvers.jwks"), "CALLGATE_APPROVAL_AUDIENCE": "here"}
+        env = environment(**settings)
+        refused = finish("run", "--all", env=env)
+        assert (refused.returncode, "approvers.jwks" in refused.stderr) == (2, True)
+        kid = asked("approvers", "keygen", "ann", "--out", key, **settings)["kid"]
+        with running("run", "--all", env=env, log=out) as process:
+            answers = []
+            for session in ("s1", "s2"):
+                refund = {"name": "refund", "arguments": {"payment": session, "iban": "DE0212"}}
+                assert submit([refund], "--session", session, **settings).returncode == 0
+                (question,) = eventually(lambda: asked("approvals", "list", **settings))
+                for signing in ([], ["--key", key]):
+                    done = finish("approvals", "approve", question["id"], "--as", "ann", *signing, env=env)
+                    answers.append((done.returncode, done.stdout.splitlines()[-1] + done.stderr))
+                assert finish("approvers", "revoke", kid, env=env).returncode == 0
+            said = " / ".join(f"{code} {text.strip()}" for code, text in answers)
+            assert [code for code, _ in answers] == [1, 0, 1, 1], said
+            assert "not signed" in answers[0][1]
+            assert "revoked" in answers[3][1]
+            votes = asked("approvals", "show", question["id"], **settings)["votes"]
+            assert [vote["verification"] for vote in votes] == ["refused", "refused"]
+            assert ended(process) == 0
+        assert json.loads(Path(key).read_text())["d"] not in out.read_text() + said
+
+
 def test_what_a_stopped_process_left_is_done_by_the_next(home: Path) -> None:
     """A turn that is submitted while nothing runs is done when the services come, and stays done when they go."""
     with sandbox(home) as settings:

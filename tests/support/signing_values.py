@@ -18,6 +18,7 @@ from callgate.approvers.signing import SigningKey, make_key
 from callgate.approvers.token import VOTE_TYPE
 from callgate.approvers.verification import Identities
 from callgate.events.approvals import ApprovalVoted
+from callgate.log.port import Record
 
 LEE = make_key(("lee",))
 SAM = make_key(("sam",))
@@ -87,3 +88,8 @@ def id_vote(claimed: ApprovalVoted | None = None, *, private: Any = PROVIDER, **
     payload = {name: value for name, value in {**said, **claims}.items() if value is not None}
     token = jwt.encode(payload, private, algorithm="ES256", headers={"kid": "idp-1"})
     return with_signature(mine, token)
+
+
+def at_entrance(offset: int = 0, *, at: float = NOW) -> Record:
+    """The record of a vote."""
+    return Record("approvals.votes", 0, offset, None, b"", (), at)

@@ -17,6 +17,7 @@ from callgate.approvals.resolving import decided, resolution_effects
 from callgate.approvals.revising import checked
 from callgate.approvals.state import changes, forgotten, load
 from callgate.approvers.entrance import Entrance, SignedEntrance, TrustedEntrance
+from callgate.clock import SystemClock
 from callgate.events import topics
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, DeadlinePassed
 from callgate.events.codec import Envelope
@@ -59,7 +60,7 @@ class ApprovalHandler:
         self._toolbox = toolbox
         self._settings = settings
         self._metrics = metrics
-        closed = SignedEntrance(settings.audience)
+        closed = SignedEntrance(settings.audience, SystemClock())
         self._entrance = entrance or (TrustedEntrance() if settings.trusted else closed)
 
     def lane(self, event: Event, record: Record) -> str:
@@ -159,7 +160,8 @@ class ApprovalHandler:
         if context.delivered is None:
             raise PermanentFailure("a vote without its record")
         hold_approval(vote, context.partitions)
-        verdict = await self._entrance.judge(vote, context.delivered.timestamp)
+        verdict = await self._entrance.judge(vote, context.delivered)
+        self._metrics.vote_judged(verdict.verification)
         return Effects(publish=(Publish(ballot(vote, context.delivered, verdict)),))
 
     def _pass_on(self, passed: DeadlinePassed, context: Context) -> Effects:

@@ -20,9 +20,11 @@ from callgate.approvers.keys import ApproverKey, parse_keys
 from callgate.approvers.remote import RemoteKeys
 from callgate.approvers.token import Refused, header_of
 from callgate.approvers.verification import Identities, hold_id_token, hold_signed, typed
+from callgate.approvers.waiting import WaitingRoom
 from callgate.clock import Clock
 from callgate.events.approvals import ApprovalVoted
 from callgate.failures import BadInput, TemporaryFailure
+from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 
 Key = TypeVar("Key", covariant=True)  # noqa: PLC0105 - named as in RemoteKeys
@@ -45,8 +47,8 @@ class Verdict:
 class Entrance(Protocol):
     """What the intake asks of every vote."""
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:
-        """What the vote is worth, with the log's time of it. Raises TemporaryFailure where keys can't be had now."""
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:
+        """What the vote is worth, by the time of its record. Raises TemporaryFailure where keys can't be had now."""
         ...
 
     def sender(self, vote: ApprovalVoted) -> str | None:
@@ -88,7 +90,7 @@ class Keys(Protocol[Key]):
 class TrustedEntrance:
     """See `Entrance`: everybody is who they say."""
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:  # noqa: ARG002 - the port's
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:  # noqa: ARG002 - the port's
         """See `Entrance.judge`."""
         return Verdict("trusted")
 
@@ -115,6 +117,7 @@ class SignedEntrance:
     def __init__(
         self,
         audience: str,
+        clock: Clock,
         keys: Keys[ApproverKey] | None = None,
         provider: tuple[Identities, Keys[Mapping[str, Any]]] | None = None,
     ) -> None:
@@ -122,13 +125,20 @@ class SignedEntrance:
         self._audience = audience
         self._keys = keys
         self._provider = provider
+        self._waiting = WaitingRoom(clock)
 
-    async def judge(self, vote: ApprovalVoted, appended_at: float) -> Verdict:
-        """See `Entrance.judge`."""
+    async def judge(self, vote: ApprovalVoted, record: Record) -> Verdict:
+        """See `Entrance.judge`. Only so many votes may wait for keys: junk must not fill window and state meanwhile."""
         try:
-            return Verdict("signed", key=await self._hold(vote, appended_at))
+            verdict = Verdict("signed", key=await self._hold(vote, record.timestamp))
         except Refused as refusal:
-            return Verdict("refused", str(refusal))
+            verdict = Verdict("refused", str(refusal))
+        except TemporaryFailure:
+            if self._waiting.wait(record):
+                raise
+            verdict = Verdict("refused", "the keys can't be had now, and too many votes wait for them: vote again")
+        self._waiting.done(record)
+        return verdict
 
     def sender(self, vote: ApprovalVoted) -> str | None:
         """See `Entrance.sender`: the key's name. Junk under it has that key's share, and no other."""
@@ -182,11 +192,14 @@ def open_entrance(settings: ApprovalSettings, clock: Clock) -> Entrance:
     if settings.oidc_issuer:
         identities = Identities(issuer=settings.oidc_issuer, client=settings.oidc_client, claim=settings.oidc_claim)
         provider = identities, RemoteKeys(lambda: _provided(settings), clock)
-    return SignedEntrance(settings.audience, keys, provider)
+    return SignedEntrance(settings.audience, clock, keys, provider)
 
 
 def check(settings: ApprovalSettings) -> None:
-    """Raise BadInput where no vote could be believed, or settings contradict: the open one never wins."""
+    """Raise BadInput where no vote could be believed, or settings contradict. A file of keys is read.
+
+    Of settings that contradict each other the more open one never wins.
+    """
     proven = [name for name, text in ((_KEYS, settings.keys), (f"{_OIDC}ISSUER", settings.oidc_issuer)) if text]
     if settings.trusted and proven:
         raise BadInput(_TRUSTED, f"is set, and so is {proven[0]}", "Unset one: either votes need proof or they don't")
@@ -199,15 +212,21 @@ def check(settings: ApprovalSettings) -> None:
         )
     if settings.keys and fetching.is_address(settings.keys):
         fetching.check_address(_KEYS, settings.keys)
+    elif settings.keys:
+        parse_keys(read(Path(settings.keys)), settings.keys)
     if settings.oidc_issuer:
-        fetching.check_address(f"{_OIDC}ISSUER", settings.oidc_issuer)
-        if not settings.oidc_client:
-            raise BadInput(f"{_OIDC}CLIENT", "is not set", "Name the client id that the id tokens are for")
-        if settings.oidc_keys:
-            fetching.check_address(f"{_OIDC}KEYS", settings.oidc_keys)
+        _check_provider(settings)
     for name, text in (("AUDIENCE", settings.audience), ("OIDC_CLAIM", settings.oidc_claim)):
         if not text:
             raise BadInput(f"CALLGATE_APPROVAL_{name}", "is empty", "Leave it unset for its default")
+
+
+def _check_provider(settings: ApprovalSettings) -> None:
+    fetching.check_address(f"{_OIDC}ISSUER", settings.oidc_issuer)
+    if not settings.oidc_client:
+        raise BadInput(f"{_OIDC}CLIENT", "is not set", "Name the client id that the id tokens are for")
+    if settings.oidc_keys:
+        fetching.check_address(f"{_OIDC}KEYS", settings.oidc_keys)
 
 
 def described(settings: ApprovalSettings) -> str:
@@ -215,12 +234,12 @@ def described(settings: ApprovalSettings) -> str:
     check(settings)
     parts: list[str] = []
     if settings.keys and fetching.is_address(settings.keys):
-        parts.append(f"a signature with a key of {settings.keys}, which was not asked")
+        parts.append(f"a signature with a key of {fetching.shown(settings.keys)}, which was not asked")
     elif settings.keys:
         count = len(parse_keys(read(Path(settings.keys)), settings.keys))
         parts.append(f"a signature with one of {count} keys of {settings.keys}")
     if settings.oidc_issuer:
-        parts.append(f"an id token of {settings.oidc_issuer}, which was not asked")
+        parts.append(f"an id token of {fetching.shown(settings.oidc_issuer)}, which was not asked")
     return ", or ".join(parts)
 
 

@@ -29,6 +29,12 @@ def is_address(text: str) -> bool:
     return "://" in text
 
 
+def shown(url: str) -> str:
+    """The address without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+
+
 def check_address(field: str, url: str) -> None:
     """Raise BadInput for an address from which keys must not be taken: whoever is on the way could put in their own."""
     parts = urlsplit(url)

@@ -74,13 +74,13 @@ class RemoteKeys(Generic[Key]):
             try:
                 self._keys = await self._ask()
             except (TemporaryFailure, BadInput) as failure:
+                # Not where it is cut off: nobody has answered then, and the next vote must not take that for an answer.
+                self._asked = self._clock.monotonic()
                 self._fault = failure.reason if isinstance(failure, TemporaryFailure) else str(failure)
                 _logger.warning("keys can't be asked for", fault=self._fault)
                 raise TemporaryFailure(self._fault, delay=AGAIN_SECONDS) from failure
-            else:
-                self._fault, self._got = None, self._clock.monotonic()
-            finally:
-                self._asked = self._clock.monotonic()
+            self._fault = None
+            self._got = self._asked = self._clock.monotonic()
 
     def _age(self) -> float:
         return float("inf") if self._got is None else self._clock.monotonic() - self._got

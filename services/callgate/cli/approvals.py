@@ -19,6 +19,7 @@ from callgate.cli.policies import policy
 from callgate.cli.printing import as_json, table
 from callgate.cli.signing import Voter, voter_of
 from callgate.cli.views import Question, changed, masked_fault
+from callgate.cli.votes import print_votes, tally_of, votes_of
 from callgate.cli.wording import compact, duration, moment, visible
 from callgate.events import ids
 from callgate.failures import BadInput
@@ -92,24 +93,22 @@ def list_(address: str | None, json_: bool, tenant: str | None, all_: bool) -> N
 def show(approval: str, address: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
     """What exactly is asked, and what has been said. ID may be any unique beginning."""
 
-    async def look(log: Log, clock: Clock) -> tuple[Question, float, str | None]:
+    async def look(log: Log, clock: Clock) -> tuple[Question, list[dict[str, Any]], float, str | None]:
         from callgate.cli.reading import one_action
 
         question = await _find(log, approval)
         life = await one_action(log, question.request.action.ref.id)
-        return question, clock.now(), changed(question, life)
+        votes = votes_of(question, await tally_of(log, question.request.approval_id))
+        return question, votes, clock.now(), changed(question, life)
 
-    question, now, outdated = on_log(address, look)
+    question, votes, now, outdated = on_log(address, look)
     if json_:
-        as_json({**_shown(question, now), "outdated": outdated, "votes": _votes(question)})
+        as_json({**_shown(question, now), "outdated": outdated, "votes": votes})
         return
     _print(question, now)
     if outdated is not None and question.resolved is None:
         click.echo(f"{'outdated':10} {outdated}")
-    for vote in _votes(question):
-        refused = f", refused: {vote['refusal']}" if vote["refusal"] else ""
-        comment = f": {vote['comment']}" if vote["comment"] else ""
-        click.echo(visible(f"{'vote':10} {vote['approver']} says {vote['answer']}{comment}{refused}"))
+    print_votes(votes)
 
 
 def _answering(answer: Answer) -> click.Command:
@@ -203,20 +202,20 @@ async def _vote(
         comment=comment,
     )
     position = await Client(log, clock, source="callgate-cli").vote(vote, key=voter.key)
+    place = f"{position.topic}/{position.partition}/{position.offset}"
     until = clock.monotonic() + wait
     while True:
-        said = await _came_of(log, vote, answer)
+        said = await _came_of(log, vote, answer, place)
         if said is not None:
             return said
         if clock.monotonic() >= until:
-            place = f"{position.topic}/{position.partition}/{position.offset}"
             sentence = f"Cast at {place}, and not counted within {duration(wait)}: does the approvals service run?"
             return Said(3, "uncounted", sentence)
         await clock.sleep(_LOOK_SECONDS)
 
 
-async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None:
-    """What the log says of a vote by now, or None while it says nothing."""
+async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer, place: str) -> Said | None:
+    """What the log says of the vote at a place by now, or None while it says nothing."""
     from callgate.cli.reading import one_question
 
     question = await one_question(log, vote.approval_id)
@@ -224,7 +223,8 @@ async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None
         return None
     name = ids.short(vote.approval_id)
     for ballot in question.ballots:
-        if ballot.vote.vote_id == vote.vote_id and ballot.verification == "refused":
+        # By its place: anybody can write junk under the name of a vote that they have read.
+        if ballot.origin == place and ballot.verification == "refused":
             return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
     if question.resolved is not None:
         resolution = question.resolved.resolution
@@ -236,24 +236,14 @@ async def _came_of(log: Log, vote: ApprovalVoted, answer: Answer) -> Said | None
 
 async def _counted(log: Log, vote: ApprovalVoted, question: Question) -> Said | None:
     """Whether the tally holds the vote without a result yet: it does not count, or others are needed too."""
-    import msgspec
-
-    from callgate.approvals.state import TALLY, decode_tally
-
-    async for _, key, value in log.tables("approvals"):
-        if key != f"{TALLY}{vote.approval_id}":
-            continue
-        try:
-            tally = decode_tally(value)
-        except msgspec.MsgspecError:
-            return None
-        if tally.result is not None:
-            return None  # the resolution is read in the next look
-        for ballot in tally.ballots:
-            if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
-                return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
-            if ballot.vote_id == vote.vote_id:
-                return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
+    tally = await tally_of(log, vote.approval_id)
+    if tally is None or tally.result is not None:
+        return None  # a resolution is read in the next look
+    for ballot in tally.ballots:
+        if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
+            return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
+        if ballot.vote_id == vote.vote_id:
+            return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
     return None
 
 
@@ -334,18 +324,3 @@ def _shown(question: Question, now: float) -> dict[str, Any]:
         "resolution": question.resolved.resolution if question.resolved is not None else None,
         "approvers": list(question.resolved.approvers) if question.resolved is not None else [],
     }
-
-
-def _votes(question: Question) -> list[dict[str, Any]]:
-    return [
-        {
-            "approver": ballot.vote.approver,
-            "answer": ballot.vote.answer,
-            "comment": ballot.vote.comment,
-            "at": ballot.appended_at,
-            "verification": ballot.verification,
-            "refusal": ballot.refusal,
-            "place": ballot.origin,
-        }
-        for ballot in question.ballots
-    ]

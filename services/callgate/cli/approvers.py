@@ -126,7 +126,7 @@ def _path(keys: str | None) -> Path:
     if not named:
         raise BadInput("--keys", "is missing, and CALLGATE_APPROVAL_KEYS is not set", "Name the approvers' JWKS file")
     if is_address(named):
-        raise BadInput("--keys", f"{named} is an address", "Name the file from which it is served")
+        raise BadInput("--keys", "is an address", "Name the file from which it is served")
     return Path(named)
 
 

@@ -95,6 +95,12 @@ APPROVAL = Metric(
     labels=("resolution",),
     buckets=HUMAN,
 )
+VOTES = Metric(
+    name="callgate_votes",
+    kind="counter",
+    help="Votes at the entrance, by whether they were believed. Many refused ones are junk, or somebody without a key.",
+    labels=("verification",),
+)
 REPORTED = Metric(
     name="callgate_reported",
     kind="counter",
@@ -196,6 +202,7 @@ CATALOGUE: tuple[Metric, ...] = (
     MODEL,
     TOKENS,
     APPROVAL,
+    VOTES,
     REPORTED,
     NOTIFIED,
     HANDLED,

@@ -96,6 +96,10 @@ class Metrics:
         """An approval ended after `waited` seconds."""
         self.observe(catalogue.APPROVAL, max(0.0, waited), resolution)
 
+    def vote_judged(self, verification: str) -> None:
+        """The entrance has said what a vote is worth: trusted, signed or refused."""
+        self.count(catalogue.VOTES, verification)
+
     def reported(self, kind: str, n: int = 1) -> None:
         """BIGHUB accepted `n` events or outcomes."""
         self.count(catalogue.REPORTED, kind, n=n)

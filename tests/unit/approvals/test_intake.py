@@ -16,6 +16,7 @@ from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvals.handler import UNKNOWN, ApprovalHandler
 from callgate.approvers.entrance import open_entrance
 from callgate.approvers.signing import make_key
+from callgate.approvers.waiting import MOST
 from callgate.clock import ManualClock
 from callgate.events import ids
 from callgate.events.actions import ActionDecided
@@ -29,6 +30,7 @@ from callgate.worker.lanes import Lanes
 from callgate.worker.work import Work
 
 JUNK = 10_000
+WORTH = ("refused", "signed")
 FORGER = make_key(("lee",))
 
 
@@ -129,6 +131,14 @@ async def test_late_and_early_are_the_logs_times(bench: HandlerBench) -> None:
     assert verdicts(await bench.deliver(await cast_at(bench, signed_vote(), DEADLINE))) == ["allow"]
 
 
+async def test_after_the_end_nothing_changes_it(bench: HandlerBench) -> None:
+    """A proven vote after the resolution is evidence that says so, and starts nothing."""
+    await bench.deliver(question())
+    assert verdicts(await bench.deliver(await cast_at(bench, signed_vote()))) == ["allow"]
+    assert await bench.deliver(await cast_at(bench, signed_vote(SAM, answer="reject"))) == []
+    assert b"already approved" in bench.table.entries[f"tally/{APPROVAL}"]
+
+
 async def test_a_recount_needs_no_keys(tmp_path: Path) -> None:
     """Whoever counts the ballots comes to the same end, also where every key has been revoked or is gone."""
     bench = bench_on(str(key_file(tmp_path, LEE)))
@@ -145,6 +155,27 @@ async def test_without_keys_nothing_is_believed_and_known_keys_go_on() -> None:
     with pytest.raises(TemporaryFailure):
         await bench.deliver(signed_vote())
     assert (await cast_at(bench, vote())).verification == "refused"
+
+
+async def test_only_so_many_votes_wait_for_keys() -> None:
+    """While keys can't be had a flood of votes for them holds a bounded number of places; the rest is refused."""
+    bench, waited, refused = bench_on("http://127.0.0.1:9/none"), 0, 0
+    for number in range(2 * MOST):
+        try:
+            refused += (await cast_at(bench, _forged(f"kid{number}"))).verification == "refused"
+        except TemporaryFailure:
+            waited += 1
+    assert (waited, refused) == (MOST, MOST)
+
+
+async def test_votes_are_counted_by_what_they_are_worth(tmp_path: Path) -> None:
+    """Whoever watches the metrics sees junk rise, and how many votes were proven."""
+    settings, metrics = ApprovalSettings(keys=str(key_file(tmp_path, LEE))), Metrics(TelemetrySettings())
+    bench = HandlerBench(ApprovalHandler(settings, metrics, open_entrance(settings, ManualClock(NOW))))
+    for voted in (vote(), vote(), signed_vote()):
+        await cast_at(bench, voted)
+    values = [metrics.registry.get_sample_value("callgate_votes_total", {"verification": each}) for each in WORTH]
+    assert values == [2.0, 1.0]
 
 
 async def test_large_junk_is_not_copied(bench: HandlerBench) -> None:

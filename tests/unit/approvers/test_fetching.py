@@ -10,7 +10,7 @@ import orjson
 import pytest
 from aiohttp import web
 from tests.support.approval_values import NOW, vote
-from tests.support.signing_values import IDENTITIES, LEE, PROVIDER_KEY, document, id_vote, signed_vote
+from tests.support.signing_values import IDENTITIES, LEE, PROVIDER_KEY, at_entrance, document, id_vote, signed_vote
 
 from callgate.approvers import fetching
 from callgate.approvers.entrance import open_entrance
@@ -62,7 +62,7 @@ async def test_a_vote_is_believed_by_keys_of_an_address(server: Server) -> None:
     """The keys are asked for with the first vote, and once for many."""
     entrance = open_entrance(ApprovalSettings(keys=f"{server.url}/keys"), ManualClock(NOW))
     assert server.asked == []
-    verdicts = await asyncio.gather(*(entrance.judge(signed_vote(), NOW) for _ in range(20)))
+    verdicts = await asyncio.gather(*(entrance.judge(signed_vote(), at_entrance()) for _ in range(20)))
     assert {verdict.verification for verdict in verdicts} == {"signed"}
     assert server.asked == ["/keys"]
 
@@ -72,7 +72,7 @@ async def test_an_answer_that_is_none_lets_votes_wait(server: Server, path: str)
     """A redirect, an error and silence are no keys; the reason names no more than the host."""
     entrance = open_entrance(ApprovalSettings(keys=f"{server.url}{path}?token=secret"), ManualClock(NOW))
     with patch.object(fetching, "SECONDS_MOST", 0.2), pytest.raises(TemporaryFailure) as failure:
-        await entrance.judge(signed_vote(), NOW)
+        await entrance.judge(signed_vote(), at_entrance())
     assert "secret" not in failure.value.reason
     assert entrance.unready() == failure.value.reason
     assert "/keys" not in server.asked
@@ -84,15 +84,15 @@ async def test_junk_is_no_keys(server: Server, content: bytes) -> None:
     server.content = content
     entrance = open_entrance(ApprovalSettings(keys=f"{server.url}/keys"), ManualClock(NOW))
     with pytest.raises(TemporaryFailure):
-        await entrance.judge(signed_vote(), NOW)
+        await entrance.judge(signed_vote(), at_entrance())
 
 
 async def test_an_address_where_nobody_is(server: Server) -> None:
     """A server that is down is a temporary failure, of votes that need its keys and of no others."""
     entrance = open_entrance(ApprovalSettings(keys="http://127.0.0.1:1/keys"), ManualClock(NOW))
     with pytest.raises(TemporaryFailure):
-        await entrance.judge(signed_vote(), NOW)
-    assert (await entrance.judge(vote(), NOW)).verification == "refused"
+        await entrance.judge(signed_vote(), at_entrance())
+    assert (await entrance.judge(vote(), at_entrance())).verification == "refused"
 
 
 def _oidc(server: Server, **changes: str) -> ApprovalSettings:
@@ -105,10 +105,10 @@ async def test_id_tokens_are_believed_by_the_keys_that_discovery_names(server: S
     server.content = orjson.dumps({"keys": [{"kty": "RSA"}, 1, PROVIDER_KEY]})
     server.discovery = {"issuer": f"{server.url}/idp", "jwks_uri": f"{server.url}/keys"}
     entrance = open_entrance(_oidc(server), ManualClock(NOW))
-    verdict = await entrance.judge(id_vote(iss=f"{server.url}/idp"), NOW)
+    verdict = await entrance.judge(id_vote(iss=f"{server.url}/idp"), at_entrance())
     assert (verdict.verification, verdict.key) == ("signed", "idp-1")
-    assert (await entrance.judge(id_vote(), NOW)).refusal == "the id token is of another issuer"
-    assert (await entrance.judge(signed_vote(), NOW)).refusal == "the signature's key is not known"
+    assert (await entrance.judge(id_vote(), at_entrance())).refusal == "the id token is of another issuer"
+    assert (await entrance.judge(signed_vote(), at_entrance())).refusal == "the signature's key is not known"
     assert entrance.known("idp-1")
 
 
@@ -116,7 +116,7 @@ async def test_keys_of_a_provider_may_be_named(server: Server) -> None:
     """With an address of its own for the keys no discovery is asked."""
     server.content = orjson.dumps({"keys": [PROVIDER_KEY]})
     entrance = open_entrance(_oidc(server, oidc_keys=f"{server.url}/keys"), ManualClock(NOW))
-    assert (await entrance.judge(id_vote(iss=f"{server.url}/idp"), NOW)).verification == "signed"
+    assert (await entrance.judge(id_vote(iss=f"{server.url}/idp"), at_entrance())).verification == "signed"
     assert server.asked == ["/keys"]
 
 
@@ -130,5 +130,5 @@ async def test_discovery_that_does_not_fit_is_not_followed(server: Server, disco
     server.discovery = {name: text.replace("URL", server.url) for name, text in discovery.items()}
     entrance = open_entrance(_oidc(server), ManualClock(NOW))
     with pytest.raises(TemporaryFailure):
-        await entrance.judge(id_vote(iss=f"{server.url}/idp"), NOW)
+        await entrance.judge(id_vote(iss=f"{server.url}/idp"), at_entrance())
     assert "/keys" not in server.asked

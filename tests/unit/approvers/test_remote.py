@@ -115,3 +115,17 @@ async def test_a_slow_address_holds_up_only_what_it_must() -> None:
     address.gate.set()
     assert await asyncio.gather(*waiting) == [None] * 10
     assert address.asked == 2
+
+
+async def test_a_question_that_is_cut_off_is_no_answer() -> None:
+    """Where a lease ends while its vote asks for the keys, the next vote asks again, and is not refused."""
+    clock, address = ManualClock(), Address(a=1)
+    keys = RemoteKeys(address.ask, clock)
+    address.gate.clear()
+    cut = asyncio.create_task(keys.find("a"))
+    await asyncio.sleep(0)
+    cut.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await cut
+    address.gate.set()
+    assert await keys.find("a") == 1

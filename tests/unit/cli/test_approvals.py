@@ -165,6 +165,17 @@ def test_a_refused_vote_is_shown_with_its_reason(path: Path) -> None:
     assert "unsigned" in out
 
 
+@pytest.mark.parametrize(("number", "code"), [(0, 1), (9, 3)], ids=["its own", "another's"])
+def test_only_the_refusal_of_this_very_vote_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
+    """Junk at another place of the entrance, under the vote's own name, is not taken for the vote."""
+    monkeypatch.setattr("callgate.events.ids.fingerprint", lambda *_: "x" * 24)
+    junk = vote(vote_id=f"cli-{'x' * 24}")
+    asked(path, cast(junk, origin=f"approvals.votes/0/{number}", verification="refused", refusal="junk"))
+    assert answer(path).code == code
+
+
 def test_the_tallys_refusal_is_found(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A ballot that was taken in and not counted is told with the tally's reason, read from the service's table."""
     asked(path)

@@ -143,5 +143,8 @@ def test_check_says_what_proves_a_vote(tmp_path: Path, keys: str) -> None:
     keygen(tmp_path, keys)
     out = callgate("check", CALLGATE_LOG=log, CALLGATE_APPROVAL_KEYS=keys).out
     assert f"votes need proof: a signature with one of 1 keys of {keys}" in out.replace("\n", " ")
+    url = "https://me:secret@keys.example.com/jwks?token=secret"
+    out = callgate("check", CALLGATE_LOG=log, CALLGATE_APPROVAL_KEYS=url).out
+    assert ("https://keys.example.com/jwks, which" in out.replace("\n", " "), "secret" in out) == (True, False)
     out = callgate("check", CALLGATE_LOG=log, CALLGATE_APPROVAL_KEYS=keys, CALLGATE_APPROVAL_TRUSTED="true").out
     assert "CALLGATE_APPROVAL_TRUSTED: is set, and so is CALLGATE_APPROVAL_KEYS" in out.replace("\n", " ")
