@@ -111,7 +111,8 @@ class ApprovalHandler:
         if known.result is not None:
             return NOTHING
         result = counting.Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
-        return Effects(publish=(Publish(decided(request, result, self._settings.valid_seconds)),))
+        put_out = Publish(decided(request, result, self._settings.valid_seconds))
+        return Effects(publish=(put_out,), timers=(_forget(request, context),))
 
     def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
         if context.delivered is None:
@@ -144,7 +145,7 @@ class ApprovalHandler:
         return Effects(
             publish=(*publish, *resolution_effects(after.request, after.result, self._settings.valid_seconds)),
             put=put,
-            timers=tuple(timer for timer in timers if not timer.key.startswith((_DUE, _NEXT))),
+            timers=(_forget(after.request, context),),
             cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
 
@@ -173,7 +174,6 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
         case ApprovalRequested(approval_id=lane, deadline=deadline):
             return (
                 Timer(f"{_DUE}{lane}", lane, deadline + FORWARDING_SECONDS),
-                Timer(f"{_FORGET}{lane}", lane, max(now, deadline) + topics.IDENTITY_WINDOW),
                 *_next(event, after),
             )
         case BallotCast(approval_id=lane) if after.request is None:
@@ -182,6 +182,12 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
             return _next(after.request, after)
         case _:
             return ()
+
+
+def _forget(request: ApprovalRequested, context: Context) -> Timer:
+    """Set when the approval ends: what is open is not forgotten, and needs no timer for it."""
+    lane = request.approval_id
+    return Timer(f"{_FORGET}{lane}", lane, max(context.clock.now(), request.deadline) + topics.IDENTITY_WINDOW)
 
 
 def _next(request: ApprovalRequested, after: Tally) -> tuple[Timer, ...]:
