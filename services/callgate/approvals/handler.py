@@ -154,7 +154,8 @@ class ApprovalHandler:
         if known.result is not None:
             return NOTHING
         result = Result(resolution="expired", resolved_at=max(request.requested_at, context.clock.now()))
-        return Effects(publish=(Publish(decided(request, result, self._settings)),))
+        put_out = Publish(decided(request, result, self._settings))
+        return Effects(publish=(put_out,), timers=(_forget(request, context),))
 
     async def _cast(self, vote: ApprovalVoted, context: Context) -> Effects:
         if context.delivered is None:
@@ -189,7 +190,7 @@ class ApprovalHandler:
         return Effects(
             publish=(*publish, *resolution_effects(after.request, after.result, self._settings)),
             put=put,
-            timers=tuple(timer for timer in timers if not timer.key.startswith((_DUE, _NEXT))),
+            timers=(_forget(after.request, context),),
             cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
 
@@ -224,7 +225,6 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
         case ApprovalRequested(approval_id=lane, deadline=deadline):
             return (
                 Timer(f"{_DUE}{lane}", lane, deadline + FORWARDING_SECONDS),
-                Timer(f"{_FORGET}{lane}", lane, max(now, deadline) + topics.IDENTITY_WINDOW),
                 *_next(event, after),
             )
         case BallotCast(approval_id=lane) if after.request is None:
@@ -233,6 +233,12 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
             return _next(after.request, after)
         case _:
             return ()
+
+
+def _forget(request: ApprovalRequested, context: Context) -> Timer:
+    """Set when the approval ends: what is open is not forgotten, and needs no timer for it."""
+    lane = request.approval_id
+    return Timer(f"{_FORGET}{lane}", lane, max(context.clock.now(), request.deadline) + topics.IDENTITY_WINDOW)
 
 
 def _next(request: ApprovalRequested, after: Tally) -> tuple[Timer, ...]:

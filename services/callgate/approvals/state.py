@@ -1,7 +1,7 @@
 """What the approvals service remembers of an approval, in the lease's table.
 
 request/<id>    the question, as it was asked
-tally/<id>      the votes and the result; rewritten with every vote, so it does not hold the question as well
+tally/<id>      votes and result, once there are any; rewritten with every vote, so it does not hold the question too
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def load(table: Table, approval_id: str) -> Tally:
 
 def changes(approval_id: str, before: Tally, after: Tally) -> Mapping[str, bytes | None]:
     """The puts that lead from one tally to the next."""
-    put: dict[str, bytes | None] = {
-        f"{TALLY}{approval_id}": msgspec.json.encode(msgspec.structs.replace(after, request=None))
-    }
+    put: dict[str, bytes | None] = {}
+    if (kept := msgspec.structs.replace(after, request=None)) != msgspec.structs.replace(before, request=None):
+        put[f"{TALLY}{approval_id}"] = msgspec.json.encode(kept)
     if before.request is None and after.request is not None:
         put[f"{REQUEST}{approval_id}"] = msgspec.json.encode(after.request)
     return put

@@ -12,7 +12,7 @@ from callgate.cli.views import Question
 from callgate.cli.wording import visible
 
 if TYPE_CHECKING:
-    from callgate.approvals.tally import Tally
+    from callgate.approvals.ballots import Tally
     from callgate.log.port import Log
 
 REFUSED_SHOWN = 20

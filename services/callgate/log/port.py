@@ -111,7 +111,7 @@ class Lease(Protocol):
 
     @property
     def table(self) -> Mapping[str, bytes]:
-        """The lease's state as restored at the claim. Not updated by `commit`: the worker keeps the living copy."""
+        """The state as restored at the claim. Not updated by `commit`: the worker takes it over and changes it."""
         ...
 
     @property

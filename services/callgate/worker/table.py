@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedList
 
 RESERVED = "~"
 """Keys that begin with it are the worker's own (parked records, timers); handlers neither see nor write them."""
@@ -14,7 +14,9 @@ class LivingTable:
     """Sorted, so that reading a prefix costs what it yields and not what the table holds."""
 
     def __init__(self, restored: Mapping[str, bytes]) -> None:
-        self._entries: SortedDict[str, bytes] = SortedDict(restored)
+        """Take over what was restored: a second copy of many open approvals would cost as much as they do."""
+        self._entries: dict[str, bytes] = restored if isinstance(restored, dict) else dict(restored)
+        self._keys: SortedList[str] = SortedList(self._entries)
 
     def get(self, key: str) -> bytes | None:
         """See `effects.Table.get`."""
@@ -23,7 +25,7 @@ class LivingTable:
     def items(self, prefix: str) -> Iterator[tuple[str, bytes]]:
         """See `effects.Table.items`. The worker's own entries are given only to who asks for their prefix."""
         found: list[tuple[str, bytes]] = []
-        for key in self._entries.irange(prefix):
+        for key in self._keys.irange(prefix):
             if not key.startswith(prefix):
                 break
             if prefix.startswith(RESERVED) or not key.startswith(RESERVED):
@@ -33,7 +35,9 @@ class LivingTable:
     def apply(self, puts: Mapping[str, bytes | None]) -> None:
         """Make accepted changes visible to later work."""
         for key, value in puts.items():
-            if value is None:
-                self._entries.pop(key, None)
-            else:
+            if value is not None:
+                if key not in self._entries:
+                    self._keys.add(key)
                 self._entries[key] = value
+            elif self._entries.pop(key, None) is not None:
+                self._keys.remove(key)

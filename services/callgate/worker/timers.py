@@ -25,15 +25,30 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Armed:
-    """One setting of a timer. Setting its key again makes another one, which is how the first is known to be past."""
+    """One setting of a timer. Setting its key again makes another one, which is how the first is known to be past.
 
-    key: str
+    There is one for every open approval and more, so it holds no text of its own, and stands in the index by itself.
+    """
+
+    entry: str
+    """Its key in the table."""
     lane: str
     due: float
+    place: int
+    """In the order of setting, which breaks ties."""
     attempt: int = 0
     """How often it has failed so far."""
     first_tried: float | None = None
     tenant: str = ""
+
+    @property
+    def key(self) -> str:
+        """As its handler knows it."""
+        return self.entry.removeprefix(PREFIX)
+
+    def __lt__(self, other: Armed) -> bool:
+        """Whether it comes first."""
+        return (self.due, self.place) < (other.due, other.place)
 
 
 class Timers:
@@ -42,26 +57,28 @@ class Timers:
     def __init__(self, stored: Iterable[tuple[str, bytes]] = ()) -> None:
         """Restore from the table's entries under `PREFIX`."""
         self._armed: dict[str, Armed] = {}
-        self._heap: list[tuple[float, int, Armed]] = []
+        """By key in the table."""
+        self._heap: list[Armed] = []
         self._count = 0
+        lanes: dict[str, str] = {}  # one text for all timers of a lane
         for key, value in stored:
-            entry = msgspec.json.decode(value, type=_Stored)
-            name = key.removeprefix(PREFIX)
-            self._arm(Armed(name, entry.lane, entry.due, entry.attempt, entry.first_tried, entry.tenant))
+            kept = msgspec.json.decode(value, type=_Stored)
+            lane = lanes.setdefault(kept.lane, kept.lane)
+            self._put(Armed(key, lane, kept.due, self._next(), kept.attempt, kept.first_tried, kept.tenant))
 
     def set(self, timer: Timer) -> tuple[str, bytes]:
         """Arm a timer, in place of the one that has its key."""
-        return self._arm(Armed(timer.key, timer.lane, timer.due, tenant=timer.tenant))
+        return self._arm(Armed(PREFIX + timer.key, timer.lane, timer.due, self._next(), tenant=timer.tenant))
 
     def postpone(self, armed: Armed, due: float, attempt: int, first_tried: float | None) -> tuple[str, bytes] | None:
         """Arm again one that has failed; None where it was set anew or cancelled meanwhile."""
-        if self._armed.get(armed.key) is not armed:
+        if not self.current(armed):
             return None
-        return self._arm(Armed(armed.key, armed.lane, due, attempt, first_tried, armed.tenant))
+        return self._arm(Armed(armed.entry, armed.lane, due, self._next(), attempt, first_tried, armed.tenant))
 
     def cancel(self, key: str) -> tuple[str, None] | None:
         """Disarm; None where there is no such timer."""
-        return (PREFIX + key, None) if self._armed.pop(key, None) is not None else None
+        return (PREFIX + key, None) if self._armed.pop(PREFIX + key, None) is not None else None
 
     def settle(self, armed: Armed) -> tuple[str, None] | None:
         """Disarm one that was served, unless it was set anew meanwhile."""
@@ -69,24 +86,30 @@ class Timers:
 
     def current(self, armed: Armed) -> bool:
         """Whether it is still set as it was."""
-        return self._armed.get(armed.key) is armed
+        return self._armed.get(armed.entry) is armed
 
     def next_due(self) -> float | None:
         """Wall time of the next one to come due."""
-        while self._heap and not self.current(self._heap[0][2]):
+        while self._heap and not self.current(self._heap[0]):
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0].due if self._heap else None
 
     def due(self, now: float) -> list[Armed]:
         """Those that have come due, by time. Each setting is given once; it stays armed until it is settled."""
         found: list[Armed] = []
         while (first := self.next_due()) is not None and first <= now:
-            found.append(heapq.heappop(self._heap)[2])
+            found.append(heapq.heappop(self._heap))
         return found
 
+    def _next(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _put(self, armed: Armed) -> None:
+        self._armed[armed.entry] = armed
+        heapq.heappush(self._heap, armed)
+
     def _arm(self, armed: Armed) -> tuple[str, bytes]:
-        self._armed[armed.key] = armed
-        self._count += 1  # breaks ties in the order of setting
-        heapq.heappush(self._heap, (armed.due, self._count, armed))
+        self._put(armed)
         value = _Stored(armed.lane, armed.due, armed.attempt, armed.first_tried, armed.tenant)
-        return PREFIX + armed.key, msgspec.json.encode(value)
+        return armed.entry, msgspec.json.encode(value)

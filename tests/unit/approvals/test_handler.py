@@ -205,6 +205,6 @@ async def test_the_state_does_not_repeat_the_question_with_every_vote() -> None:
     asked = question(quorum=2)
     large = msgspec.structs.replace(asked, action=msgspec.structs.replace(asked.action, target="x" * 100_000))
     await bench.deliver(large)
-    assert len(bench.table.entries[f"tally/{APPROVAL}"]) < 1000
+    assert f"tally/{APPROVAL}" not in bench.table.entries
     await bench.deliver(cast())
     assert len(bench.table.entries[f"tally/{APPROVAL}"]) < 1000
