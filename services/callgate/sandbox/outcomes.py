@@ -9,6 +9,7 @@ from aiohttp import web
 from callgate.clock import Clock
 from callgate.events.ids import fingerprint, is_id
 from callgate.sandbox.answers import (
+    IDENTIFIER,
     Refused,
     answer,
     body_of,
@@ -18,15 +19,16 @@ from callgate.sandbox.answers import (
     object_of,
     text_of,
 )
-from callgate.sandbox.approvals import IDENTIFIER
 from callgate.sandbox.store import Body, Store
 from callgate.sandbox.times import iso
 
-_POSITIVE = ("SUCCESS", "NO_EFFECT")
-_NEGATIVE = ("FAILURE", "ROLLBACK", "INCIDENT", "CHURN", "FRAUD", "ESCALATION", "CORRECTION")
+POSITIVE = ("SUCCESS", "NO_EFFECT")
+"""Outcomes that one hopes for."""
+NEGATIVE = ("FAILURE", "ROLLBACK", "INCIDENT", "CHURN", "FRAUD", "ESCALATION", "CORRECTION")
+"""Outcomes that one regrets."""
 _NEUTRAL = ("BLOCKED",)
 # TOOL_ERROR is not among them: it says what a tool did, not what came of it.
-_TAXONOMY = (*_POSITIVE, *_NEGATIVE, *_NEUTRAL)
+_TAXONOMY = (*POSITIVE, *NEGATIVE, *_NEUTRAL)
 # The SDK's own examples write it so.
 _ALIASES = {"COMPLETED": "SUCCESS"}
 _BATCH = 100
@@ -83,10 +85,7 @@ class Outcomes:
 
     def record(self, body: Body) -> Body:
         """Take one outcome, inside the caller's unit. Raises `Refused` that names what is wrong."""
-        said = text_of(body, "status", required=True) or ""
-        status = _ALIASES.get(said.upper(), said.upper())
-        if status not in _TAXONOMY:
-            raise invalid(("status", f"must be one of {', '.join(_TAXONOMY)}"))
+        status = status_of(text_of(body, "status", required=True) or "")
         named = [(name, text_of(body, name)) for name in _SUBJECTS]
         name, subject = next(((name, value) for name, value in named if value), ("", ""))
         if not subject or not is_id(subject):
@@ -157,7 +156,7 @@ class Outcomes:
         """How decisions that were followed, and that were not, turned out."""
         del request
         followed = [each for each in self._store.outcomes() if isinstance(each.get("recommendation_followed"), bool)]
-        cells = Counter((bool(each["recommendation_followed"]), each["status"] in _POSITIVE) for each in followed)
+        cells = Counter((bool(each["recommendation_followed"]), each["status"] in POSITIVE) for each in followed)
         yes = cells[True, True] + cells[True, False]
         return answer(
             {
@@ -182,8 +181,16 @@ class Outcomes:
         return answer({"domain": domain, "overview": {"decisions": len(ids), "outcomes": len(found), **counts}})
 
 
+def status_of(said: str) -> str:
+    """The taxonomy's word for what was said, in any case. Raises `Refused` for one that it does not know."""
+    status = _ALIASES.get(said.upper(), said.upper())
+    if status not in _TAXONOMY:
+        raise invalid(("status", f"must be one of {', '.join(_TAXONOMY)}"))
+    return status
+
+
 def _category(status: str) -> str:
     """Blocked is neither good nor bad: what would have happened is not known."""
     if status in _NEUTRAL:
         return "neutral"
-    return "positive" if status in _POSITIVE else "negative"
+    return "positive" if status in POSITIVE else "negative"

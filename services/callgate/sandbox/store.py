@@ -16,6 +16,8 @@ from pathlib import Path
 import orjson
 
 from callgate.failures import BadInput
+from callgate.sandbox.things import SCHEMA as _THINGS
+from callgate.sandbox.things import Things
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -76,11 +78,13 @@ class Store:
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version not in {0, _VERSION}:
                 raise BadInput("--state", f"{path} is of version {version}", "Name another file, or remove this one")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(_SCHEMA + _THINGS)
             self._database.execute(f"PRAGMA user_version={_VERSION}")
         except sqlite3.Error as error:
             way_out = "Name a file of a sandbox, or a new one"
             raise BadInput("--state", f"{path} can't be used ({error})", way_out) from error
+        self.things = Things(self._database)
+        """What clients create beside decisions."""
 
     def close(self) -> None:
         """Close the file."""
@@ -130,6 +134,17 @@ class Store:
         """Id, request body and time of every decision, oldest first."""
         rows = self._database.execute("SELECT request_id, request, at FROM decisions ORDER BY seq")
         return [(request_id, orjson.loads(request), at) for request_id, request, at in rows]
+
+    def decisions(self) -> int:
+        """How many there are."""
+        return int(self._database.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+    def history(self, most: int) -> list[tuple[str, Body, Body, float]]:
+        """Id, request, answer and time of the latest decisions, oldest first."""
+        rows = self._database.execute(
+            "SELECT request_id, request, answer, at FROM decisions ORDER BY seq DESC LIMIT ?", (most,)
+        ).fetchall()
+        return [(name, orjson.loads(request), orjson.loads(given), at) for name, request, given, at in reversed(rows)]
 
     def add_approval(self, approval: Approval) -> None:
         """Remember a question; a second one for the same request changes nothing."""
@@ -199,6 +214,10 @@ class Store:
         """The switches that are active, oldest first."""
         rows = self._database.execute("SELECT body FROM switches WHERE active ORDER BY seq")
         return [_object(row[0]) for row in rows]
+
+    def stopped(self, domain: object) -> bool:
+        """Whether a kill switch is active for everything, or for this domain."""
+        return any(each.get("scope") == "global" or each.get("domain") == domain for each in self.active_switches())
 
     def _decision(self, where: str, values: tuple[object, ...]) -> Decided | None:
         row = self._database.execute(
