@@ -59,7 +59,7 @@ def keys_of(client: object) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", [BighubClient, Bighub, AsyncBighubClient])
-async def test_every_method_is_answered(kind: Any) -> None:
+async def test_item_1_every_method_is_answered(kind: Any) -> None:
     """Each method of each client gets an answer in the shape that the SDK promises."""
     wrong = {}
     async with Sandbox(policy=POLICY) as sandbox:
