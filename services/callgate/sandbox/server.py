@@ -152,6 +152,7 @@ def _spoilt(request: web.Request, fault: Fault) -> web.Response:
     response = _refusal(request, refused, f"req_{fingerprint('fault', fault.status or 0)}")
     if fault.retry_after is not None:
         response.headers["Retry-After"] = f"{fault.retry_after:g}"
+    response.headers.update(fault.headers)
     return response
 
 
