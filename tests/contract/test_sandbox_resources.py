@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
+import msgspec
 import pytest
-from bighub import verify_chronos_signature
+from bighub import OutcomeReportResponse, RecommendationQualityResponse, verify_chronos_signature
 from tests.support.sandbox_http import Asker, asking
 
 from callgate.clock import ManualClock
 from callgate.sandbox.answers import Refused
 from callgate.sandbox.store import Store
 from callgate.sandbox.things import Things
+from callgate.sandbox.times import iso
 
 CASE = {"domain": "d", "action": {"action": "refund"}, "verdict": {"verdict": "ALLOWED", "risk_score": 0.2}}
 
@@ -267,3 +270,38 @@ def test_no_kind_grows_without_end() -> None:
         things.note("journal", {"number": number})
     assert [each["number"] for each in things.all("journal")] == [3, 4]
     store.close()
+
+
+async def test_an_outcome_looks_back_at_its_decision(ask: Asker, clock: ManualClock) -> None:
+    """A report is answered as the SDK's type has it, with what was decided, when, and how wrong the risk was."""
+    name = (await ask("POST", "/actions/evaluate", {"action": "refund", "domain": "d"})).body["request_id"]
+    await clock.advance(60)
+    report = {"request_id": name, "status": "FAILURE", "correction_needed": True, "correction_cost": 3.5, "tags": ["t"]}
+    made = (await ask("POST", "/outcomes/report", report)).body
+    told = msgspec.convert(made, OutcomeReportResponse)
+    assert set(OutcomeReportResponse.__annotations__) <= set(made)
+    assert (told["time_to_outcome_s"], told["category"], told["correction"]["cost"]) == (60.0, "negative", 3.5)
+    assert told["decision_context"]["verdict_was"] == "ALLOWED"
+    assert told["calibration"] == {"error": 0.9, "prediction_correct": False}
+    wrong = await ask("POST", "/outcomes/report", report | {"observed_at": "yesterday"})
+    assert wrong.body["detail"][0]["loc"] == ["body", "observed_at"]
+
+
+async def test_outcomes_are_summed_up_by_domain_and_time(ask: Asker, clock: ManualClock) -> None:
+    """Sums are of the domain and the time that are asked for, and say whether following was good."""
+    for domain, status, followed in (("d", "SUCCESS", True), ("d", "FAILURE", False), ("e", "FAILURE", True)):
+        name = (await ask("POST", "/actions/evaluate", {"action": "refund", "domain": domain})).body["request_id"]
+        report = {"request_id": name, "status": status, "recommendation_followed": followed}
+        await ask("POST", "/outcomes/report", report)
+        await clock.advance(7 * 86_400)
+    quality = (await ask("GET", "/outcomes/analytics/recommendation-quality")).body
+    assert msgspec.convert(quality, RecommendationQualityResponse)["follow_rate"] == round(2 / 3, 6)
+    assert [each["domain"] for each in quality["by_domain"]] == ["d", "e"]
+    assert [each["total"] for each in quality["trend"]] == [1, 1, 1]
+    assert (len(quality["examples"]["helped"]), len(quality["examples"]["missed"])) == (1, 1)
+    since = quote(iso(clock.now() - 8 * 86_400))
+    for query, total in (("", 3), ("?domain=d", 2), (f"?since={since}", 1), (f"?until={since}", 2)):
+        assert (await ask("GET", f"/outcomes/analytics/summary{query}")).body["total"] == total, query
+    assert (await ask("GET", "/outcomes/analytics/summary?since=monday")).status == 422
+    view = (await ask("GET", "/outcomes/analytics/partner-view/d")).body
+    assert (view["overview"]["outcomes"], view["by_action"]) == (2, [{"action": "refund", "outcomes": 2}])

@@ -50,9 +50,10 @@ def application(store: Store, policy: Policy, faults: Faults, clock: Clock, mode
     )
     app.add_routes(Evaluation(store, policy, clock).routes())
     app.add_routes(Approvals(store, clock).routes())
+    # Before those of outcomes, whose ids could spell a literal of theirs.
+    app.add_routes(resource_routes(store, outcomes, clock))
     app.add_routes(outcomes.routes())
     app.add_routes(Ingest(store, outcomes, clock).routes())
-    app.add_routes(resource_routes(store, outcomes, clock))
     app.add_routes(model.routes())
     return app
 

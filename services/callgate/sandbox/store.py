@@ -16,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from callgate.failures import BadInput
+from callgate.sandbox.reported import Decision
 from callgate.sandbox.things import SCHEMA as _THINGS
 from callgate.sandbox.things import Things
 
@@ -134,6 +135,13 @@ class Store:
         """Id, request body and time of every decision, oldest first."""
         rows = self._database.execute("SELECT request_id, request, at FROM decisions ORDER BY seq")
         return [(request_id, orjson.loads(request), at) for request_id, request, at in rows]
+
+    def looked_back(self, request_id: str) -> Decision | None:
+        """The decision of that id with what was asked for, for its outcomes."""
+        row = self._database.execute(
+            "SELECT request, answer, at FROM decisions WHERE request_id = ?", (request_id,)
+        ).fetchone()
+        return None if row is None else Decision(orjson.loads(row[0]), orjson.loads(row[1]), row[2])
 
     def decisions(self) -> int:
         """How many there are."""

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from callgate.sandbox.outcomes import NEGATIVE, POSITIVE
+from callgate.sandbox.reported import verdict
 from callgate.sandbox.resources.calls import Body
 from callgate.sandbox.store import Store
 
 _LOOKED_AT = 5000
-_VERDICTS = {"allowed": "ALLOWED", "limited": "LIMITED", "requires_approval": "APPROVAL_REQUIRED", "blocked": "BLOCKED"}
 _BANDS = ((0.3, "low"), (0.7, "medium"))
 
 
@@ -38,7 +38,7 @@ class Past:
     @property
     def verdict(self) -> str:
         """The word that cases use."""
-        return _VERDICTS.get(str(self.answer.get("result")), "BLOCKED")
+        return verdict(self.answer)
 
     @property
     def risk(self) -> float:

@@ -7,6 +7,7 @@ from aiohttp import web
 from callgate.clock import Clock
 from callgate.sandbox.outcomes import Outcomes
 from callgate.sandbox.resources.accounts import Accounts
+from callgate.sandbox.resources.analytics import Analytics
 from callgate.sandbox.resources.calibration import Calibration
 from callgate.sandbox.resources.calls import Route, wired
 from callgate.sandbox.resources.cases import Cases
@@ -31,6 +32,7 @@ def routes(store: Store, outcomes: Outcomes) -> list[Route]:
     """Every route beside those of evaluations, approvals, outcomes and ingestion."""
     families = (
         Accounts(store),
+        Analytics(store),
         Calibration(store),
         Cases(store, outcomes),
         Dashboard(store),
