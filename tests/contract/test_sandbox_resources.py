@@ -305,3 +305,17 @@ async def test_outcomes_are_summed_up_by_domain_and_time(ask: Asker, clock: Manu
     assert (await ask("GET", "/outcomes/analytics/summary?since=monday")).status == 422
     view = (await ask("GET", "/outcomes/analytics/partner-view/d")).body
     assert (view["overview"]["outcomes"], view["by_action"]) == (2, [{"action": "refund", "outcomes": 2}])
+
+
+async def test_a_sandbox_in_memory_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its bound a store without a file drops the oldest decisions, and ids of new ones are new all the same."""
+    async with asking(clock=ManualClock()) as (other, sandbox):
+        monkeypatch.setattr(sandbox.store, "_most", 2)
+        names = [(await other("POST", "/actions/evaluate", {"action": "a"})).body["request_id"] for _ in range(5)]
+        assert len(set(names)) == 5
+        assert [name for name, _, _ in sandbox.store.requests()] == names[-2:]
+        gone = await other("POST", "/outcomes/report", {"status": "SUCCESS", "request_id": names[0]})
+        assert gone.code == "unknown_request"
+        for number in range(4):
+            await other("POST", "/ingest", {"event_type": "ACTION_EXECUTED", "external_ref": str(number)})
+        assert len(sandbox.store.ingested()) == 2

@@ -106,6 +106,10 @@ class Evaluation:
         # An id must be new for a new decision, and the same for the same run of the same script.
         nth = 0 if key is not None else self._store.times_decided(content)
         request_id = f"req_{fingerprint(scope, key or content, nth)}"
+        while self._store.decision(request_id) is not None:
+            # Older ones are forgotten, so that there are fewer than their numbers say.
+            nth += 1
+            request_id = f"req_{fingerprint(scope, key or content, nth)}"
         dry_run = body["dry_run"] is True
         with self._store.unit():
             ruling = constrained(self._store.things, self._ruling(body), body, now, count=not dry_run)

@@ -41,6 +41,9 @@ CREATE TABLE IF NOT EXISTS switches (
 """
 _VERSION = 1
 
+MOST_IN_MEMORY = 100_000
+"""How many decisions, approvals, outcomes and ingested events are kept of each where there is no file: some 200 MB."""
+
 Body = dict[str, object]
 """A decoded JSON object."""
 
@@ -68,10 +71,11 @@ class Approval:
 
 
 class Store:
-    """All state of a sandbox. With no file it lives as long as the object."""
+    """All state of a sandbox. With no file it lives as long as the object, and forgets the oldest of very many."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, most: int = MOST_IN_MEMORY) -> None:
         """Open or create the file. Raises `BadInput` where it can't be used."""
+        self._most = most if path is None else None
         try:
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5.0)
             self._database.execute("PRAGMA journal_mode=WAL")
@@ -121,7 +125,8 @@ class Store:
 
     def add_decision(self, decided: Decided, *, scope: str, key: str | None, request: Body, at: float) -> None:
         """Remember a decision. Its id and its key in this scope must be new."""
-        self._database.execute(
+        self._added(
+            "decisions",
             "INSERT INTO decisions (request_id, scope, idempotency_key, content, request, answer, at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (decided.request_id, scope, key, decided.content, _text(request), decided.answer, at),
@@ -156,7 +161,8 @@ class Store:
 
     def add_approval(self, approval: Approval) -> None:
         """Remember a question; a second one for the same request changes nothing."""
-        self._database.execute(
+        self._added(
+            "approvals",
             "INSERT OR IGNORE INTO approvals (request_id, body, status, created, expires) VALUES (?, ?, ?, ?, ?)",
             (approval.request_id, _text(approval.body), approval.status, approval.created, approval.expires),
         )
@@ -177,7 +183,8 @@ class Store:
 
     def add_outcome(self, subject: str, status: str, quality: str, body: Body) -> Body:
         """Remember an outcome under its subject's id; the first of equal subject, status and quality is kept."""
-        self._database.execute(
+        self._added(
+            "outcomes",
             "INSERT OR IGNORE INTO outcomes (subject, status, quality, body) VALUES (?, ?, ?, ?)",
             (subject, status, quality, _text(body)),
         )
@@ -194,10 +201,11 @@ class Store:
 
     def ingest(self, content: str, body: Body, at: float) -> bool:
         """Append to the journal, unless the same content is in it. Says whether it was new."""
-        cursor = self._database.execute(
-            "INSERT OR IGNORE INTO ingested (content, body, at) VALUES (?, ?, ?)", (content, _text(body), at)
+        return self._added(
+            "ingested",
+            "INSERT OR IGNORE INTO ingested (content, body, at) VALUES (?, ?, ?)",
+            (content, _text(body), at),
         )
-        return cursor.rowcount == 1
 
     def ingested(self) -> list[tuple[Body, float]]:
         """The journal with the times of arrival, oldest first."""
@@ -226,6 +234,15 @@ class Store:
     def stopped(self, domain: object) -> bool:
         """Whether a kill switch is active for everything, or for this domain."""
         return any(each.get("scope") == "global" or each.get("domain") == domain for each in self.active_switches())
+
+    def _added(self, table: str, sql: str, values: tuple[object, ...]) -> bool:
+        """Insert into a table, which forgets its oldest row where it is full. Says whether there is a new row."""
+        cursor = self._database.execute(sql, values)
+        new = cursor.rowcount == 1
+        if new and self._most is not None and cursor.lastrowid is not None:
+            oldest = cursor.lastrowid - self._most
+            self._database.execute(f"DELETE FROM {table} WHERE seq <= ?", (oldest,))  # noqa: S608 - our own names
+        return new
 
     def _decision(self, where: str, values: tuple[object, ...]) -> Decided | None:
         row = self._database.execute(
