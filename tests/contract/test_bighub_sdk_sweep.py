@@ -60,9 +60,11 @@ def keys_of(client: object) -> set[str]:
 
 @pytest.mark.parametrize("kind", [BighubClient, Bighub, AsyncBighubClient])
 async def test_item_1_every_method_is_answered(kind: Any) -> None:
-    """Each method of each client gets an answer in the shape that the SDK promises."""
+    """Each method of each client gets an answer in the shape that the SDK promises, and each endpoint is asked for."""
     wrong = {}
+    reached: set[tuple[str, str]] = set()
     async with Sandbox(policy=POLICY) as sandbox:
+        _watch(sandbox, reached)
         client = kind(base_url=sandbox.url, api_key="any", max_retries=0)
         with BighubClient(base_url=sandbox.url, api_key="any", max_retries=0) as maker:
             for path, key, method in methods(client):
@@ -75,7 +77,35 @@ async def test_item_1_every_method_is_answered(kind: Any) -> None:
                 if (fault := wrong_with(answer, method, given)) is not None:
                     wrong[path] = fault
         await _called(client.close, Given())
+        served = {place for place in _places(sandbox) if not place[1].startswith("/v1/")}
     assert wrong == {}
+    assert len(served) == 139
+    assert served - reached == set(), "an endpoint that no method of the SDK asks for"
+
+
+def _places(sandbox: Sandbox) -> set[tuple[str, str]]:
+    """Method and path of every endpoint."""
+    assert sandbox._runner is not None
+    return {
+        (route.method, route.resource.canonical)
+        for route in sandbox._runner.app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+
+
+def _watch(sandbox: Sandbox, reached: set[tuple[str, str]]) -> None:
+    """Collect the endpoints that are asked for."""
+    assert sandbox._runner is not None
+    router = sandbox._runner.app.router
+    resolve = router.resolve
+
+    async def resolved(request: Any) -> Any:
+        found = await resolve(request)
+        if found.route.resource is not None:
+            reached.add((request.method, found.route.resource.canonical))
+        return found
+
+    router.resolve = resolved  # type: ignore[method-assign]
 
 
 async def _called(method: Callable[..., Any], given: Given) -> Any:

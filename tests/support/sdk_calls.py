@@ -18,6 +18,7 @@ from tests.support.sdk_methods import (
     connection,
     decision,
     delivered,
+    explained,
     journalled,
     key,
     known_user,
@@ -141,7 +142,8 @@ LEARNT: Mapping[Key, Entry] = {
     ),
     "features.compute": call(case_id="c", org_id="1", case_data={}, has=("features",)),
     "features.compute_batch": call(cases=[{"case_id": "c", "case_data": {}}], has=("results",)),
-    "features.explain": after(computed, has=("explanations",)),
+    # One method and two endpoints: the other is asked for by whoever makes what is explained.
+    "features.explain": after(explained, has=("explanations",)),
     "features.export": after(computed, has=("risk_score",)),
     "features.export_batch": call(case_ids=["c"], has=("features", "missing")),
     "features.get_snapshot": after(snapshot, has=("snapshot_id",)),

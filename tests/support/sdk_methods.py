@@ -132,6 +132,13 @@ def computed(client: Any) -> str:
     return "c1"
 
 
+def explained(client: Any) -> str:
+    """The id of a case one of whose features was explained."""
+    name = computed(client)
+    assert client.features.explain(name, feature_key="value")["meaning"]
+    return name
+
+
 def snapshot(client: Any) -> str:
     """A snapshot's id."""
     return str(client.features.snapshot(case_id=computed(client))["snapshot_id"])
