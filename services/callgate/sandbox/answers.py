@@ -6,6 +6,8 @@ import orjson
 from aiohttp import web
 
 JSON = "application/json"
+IDENTIFIER = "[A-Za-z0-9_-]{1,128}"
+"""What an id in a path looks like. The SDK escapes nothing, so anything else is another route, or none."""
 
 
 class Refused(Exception):  # noqa: N818 - it is the request that is wrong

@@ -5,12 +5,9 @@ from __future__ import annotations
 from aiohttp import web
 
 from callgate.clock import Clock
-from callgate.sandbox.answers import Refused, answer, body_of, invalid, limit_of, text_of
+from callgate.sandbox.answers import IDENTIFIER, Refused, answer, body_of, invalid, limit_of, text_of
 from callgate.sandbox.store import Approval, Body, Store
 from callgate.sandbox.times import iso
-
-IDENTIFIER = "[A-Za-z0-9_-]{1,128}"
-"""What an id in a path looks like. The SDK escapes nothing, so anything else is another route, or none."""
 
 _STATUSES = ("pending", "approved", "denied", "expired")
 _RESOLUTIONS = ("approved", "denied")
@@ -63,8 +60,8 @@ class Approvals:
             raise Refused(422, "already_resolved", f"it was {approval.status} before")
         if self._clock.now() > approval.expires:
             raise Refused(410, "approval_expired", "its time to be resolved is over")
-        if self._store.active_switches():
-            raise Refused(403, "kill_switch_active", "nothing is approved while a kill switch is active")
+        if self._store.stopped(approval.body.get("domain")):
+            raise Refused(403, "kill_switch_active", "nothing is approved where a kill switch is active")
         said: Body = {"resolution": resolution, "resolved_at": iso(self._clock.now())}
         for name in ("comment", "better_action", "modified_action", "review_decision"):
             if body.get(name) is not None:

@@ -16,7 +16,10 @@ from callgate.clock import Clock
 from callgate.events.digest import canonical_digest
 from callgate.events.ids import fingerprint
 from callgate.sandbox.answers import JSON, Refused, answer, body_of, invalid, object_of, text_of
+from callgate.sandbox.credentials import scope_of
 from callgate.sandbox.policy import Policy, Ruling
+from callgate.sandbox.resources import live
+from callgate.sandbox.resources.constraints import constrained
 from callgate.sandbox.shapes import failed_item, shaped
 from callgate.sandbox.store import Approval, Body, Decided, Store
 from callgate.sandbox.times import iso
@@ -52,7 +55,7 @@ class Evaluation:
         key = request.headers.get("Idempotency-Key")
         if key is not None and not 0 < len(key) <= _KEY_LENGTH:
             raise invalid(("Idempotency-Key", f"must have 1 to {_KEY_LENGTH} characters"))
-        decided = self._decide(body, scope=scope_of(request), key=key)
+        decided = self._decide(body, scope=scope_of(request.headers), key=key)
         request[DECIDED] = [decided.request_id]
         return web.Response(body=decided.answer, content_type=JSON)
 
@@ -70,7 +73,7 @@ class Evaluation:
                 if not isinstance(item, dict):
                     raise invalid((f"actions.{index}", "must be an object"))
                 own = {name: value for name, value in item.items() if value is not None}
-                one = self._decide(_checked(shared | own), scope=scope_of(request), key=None)
+                one = self._decide(_checked(shared | own), scope=scope_of(request.headers), key=None)
             except Refused as refused:
                 message = "; ".join(f"{field}: {text}" for field, text in refused.fields) or refused.message
                 parts.append(orjson.dumps(failed_item(f"req_{fingerprint('item', index)}", refused.code, message)))
@@ -83,7 +86,7 @@ class Evaluation:
     async def status(self, request: web.Request) -> web.Response:
         """That it is a sandbox, and how much it has decided."""
         del request
-        return answer({"status": "ok", "sandbox": True, "decisions": len(self._store.requests())})
+        return answer({"status": "ok", "sandbox": True, "decisions": self._store.decisions()})
 
     def _decide(self, body: Body, *, scope: str, key: str | None) -> Decided:
         """The decision on one request, remembered, or the one that was given before.
@@ -96,28 +99,38 @@ class Evaluation:
                 raise Refused(422, "idempotency_key_reused", "this Idempotency-Key was used with another body")
             return known
         now = self._clock.now()
+        self._live(body, now)
         if key is None and (lost := self._store.lost_answer(content, now - _LOST_SECONDS)) is not None:
             self._store.mark_lost(lost.request_id, lost=False)
             return lost
         # An id must be new for a new decision, and the same for the same run of the same script.
         nth = 0 if key is not None else self._store.times_decided(content)
         request_id = f"req_{fingerprint(scope, key or content, nth)}"
-        ruling = self._ruling(body)
+        while self._store.decision(request_id) is not None:
+            # Older ones are forgotten, so that there are fewer than their numbers say.
+            nth += 1
+            request_id = f"req_{fingerprint(scope, key or content, nth)}"
         dry_run = body["dry_run"] is True
-        decided = Decided(request_id, content, orjson.dumps(shaped(ruling, request_id, dry_run=dry_run)))
-        if dry_run:
-            return decided
         with self._store.unit():
+            ruling = constrained(self._store.things, self._ruling(body), body, now, count=not dry_run)
+            decided = Decided(request_id, content, orjson.dumps(shaped(ruling, request_id, dry_run=dry_run)))
+            if dry_run:
+                return decided
             self._store.add_decision(decided, scope=scope, key=key, request=body, at=now)
             if ruling.decision == "review":
                 self._store.add_approval(self._question(request_id, body, ruling, now))
         return decided
 
+    def _live(self, body: Body, now: float) -> None:
+        """Refuse a caller that insists on a live connection and has none: it must not be answered without one."""
+        context = object_of(body, "context")
+        if context.get("require_live_connection") is True:
+            live.alive(self._store.things.get(live.KIND, str(context.get("connection_id"))), now)
+
     def _ruling(self, body: Body) -> Ruling:
         """The kill switch's word, which no client asks for by itself, or else the policy's."""
-        for switch in self._store.active_switches():
-            if switch.get("scope") == "global" or switch.get("domain") == body["domain"]:
-                return Ruling(decision="block", reason="a kill switch is active", risk_score=1.0, rule="kill_switch")
+        if self._store.stopped(body["domain"]):
+            return Ruling(decision="block", reason="a kill switch is active", risk_score=1.0, rule="kill_switch")
         return self._policy.decide(body)
 
     def _question(self, request_id: str, body: Body, ruling: Ruling, now: float) -> Approval:
@@ -127,18 +140,13 @@ class Evaluation:
             "rule_id": ruling.rule,
             "action": body["action"],
             "actor": body["actor"],
+            "domain": body["domain"],
             "value": body["value"],
             "reason": ruling.reason,
             "created_at": iso(now),
             "expires_at": iso(now + self._policy.approval_seconds),
         }
         return Approval(request_id, asked, "pending", now, now + self._policy.approval_seconds)
-
-
-def scope_of(request: web.Request) -> str:
-    """Whose idempotency keys these are: a digest of the credential, which itself is kept nowhere."""
-    credential = request.headers.get("X-API-Key") or request.headers.get("Authorization") or ""
-    return fingerprint("credential", credential)
 
 
 def _checked(body: Mapping[str, object]) -> Body:
@@ -150,8 +158,6 @@ def _checked(body: Mapping[str, object]) -> Body:
     if dry_run is not None and not isinstance(dry_run, bool):
         raise invalid(("dry_run", "must be a boolean"))
     context = object_of(found, "metadata") | object_of(found, "context")
-    if context.get("require_live_connection") is True:
-        raise Refused(404, "unknown_live_connection", "the sandbox keeps no live connections")
     found.pop("metadata", None)
     return found | {
         "action": text_of(found, "action", required=True),

@@ -5,6 +5,7 @@ route = "POST /actions/evaluate"   # a glob over method and path; all routes unl
 action = "refund_*"                # a glob over the body's action
 status = 503                       # answer with an error ...
 retry_after = 2                    # ... and a Retry-After header, in seconds
+headers = { retry-after-ms = "5", x-should-retry = "false" }   # ... and other headers
 when = "after"                     # the work is done and its answer lost; "before" (default): nothing is done
 skip = 10                          # let the first ten pass
 every = 5                          # then every fifth
@@ -17,15 +18,15 @@ hostile = "D5"                     # a contradictory decision (D1 to D14), or "a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, cast, get_args
 
 from callgate.failures import BadInput
 from callgate.sandbox.hostile import ROWS
-from callgate.sandbox.reading import globs, known, number, read_text, read_toml, text
+from callgate.sandbox.reading import globs, known, number, read_text, read_toml, table, text
 
 Body = Literal["html", "list", "null", "scalar", "empty", "truncated"]
 """What is sent in place of the answer, with status 200."""
@@ -33,7 +34,7 @@ Body = Literal["html", "list", "null", "scalar", "empty", "truncated"]
 _BODIES = get_args(Body)
 _FIELDS = (
     "route", "action", "status", "retry_after", "when", "skip", "every", "times", "delay_seconds", "body", "missing",
-    "hostile",
+    "hostile", "headers",
 )  # fmt: skip
 _EFFECTS = ("status", "delay_seconds", "body", "missing", "hostile")
 
@@ -55,6 +56,7 @@ class Fault:
     body: Body | None = None
     missing: tuple[str, ...] = ()
     hostile: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def concerns(self, route: str, action: object) -> bool:
         """Whether a request is one that this fault counts."""
@@ -120,6 +122,9 @@ def _fault(found: dict[str, object], where: str) -> Fault:
     after = _one_of(found, "when", ("before", "after"), where) == "after"
     if "retry_after" in found and "status" not in found:
         raise BadInput(f"{where}: retry_after", "has no meaning without a status", "Add status = 429")
+    headers = table(found, "headers", where)
+    if headers and "status" not in found:
+        raise BadInput(f"{where}: headers", "have no meaning without a status", "Add status = 503")
     return Fault(
         route=text(found, "route", where) or "*",
         action=text(found, "action", where),
@@ -133,6 +138,7 @@ def _fault(found: dict[str, object], where: str) -> Fault:
         body=cast("Body | None", _one_of(found, "body", _BODIES, where)),
         missing=globs(found, "missing", where) if "missing" in found else (),
         hostile=hostile,
+        headers={name: text(headers, name, f"{where}: headers") or "" for name in headers},
     )
 
 

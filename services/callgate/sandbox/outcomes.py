@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from aiohttp import web
 
 from callgate.clock import Clock
 from callgate.events.ids import fingerprint, is_id
 from callgate.sandbox.answers import (
+    IDENTIFIER,
     Refused,
     answer,
     body_of,
     invalid,
     limit_of,
     number_of,
-    object_of,
     text_of,
 )
-from callgate.sandbox.approvals import IDENTIFIER
+from callgate.sandbox.reported import reported
 from callgate.sandbox.store import Body, Store
 from callgate.sandbox.times import iso
 
-_POSITIVE = ("SUCCESS", "NO_EFFECT")
-_NEGATIVE = ("FAILURE", "ROLLBACK", "INCIDENT", "CHURN", "FRAUD", "ESCALATION", "CORRECTION")
+POSITIVE = ("SUCCESS", "NO_EFFECT")
+"""Outcomes that one hopes for."""
+NEGATIVE = ("FAILURE", "ROLLBACK", "INCIDENT", "CHURN", "FRAUD", "ESCALATION", "CORRECTION")
+"""Outcomes that one regrets."""
 _NEUTRAL = ("BLOCKED",)
 # TOOL_ERROR is not among them: it says what a tool did, not what came of it.
-_TAXONOMY = (*_POSITIVE, *_NEGATIVE, *_NEUTRAL)
+_TAXONOMY = (*POSITIVE, *NEGATIVE, *_NEUTRAL)
 # The SDK's own examples write it so.
 _ALIASES = {"COMPLETED": "SUCCESS"}
 _BATCH = 100
@@ -49,9 +49,6 @@ class Outcomes:
             web.post("/outcomes/report/batch", self.report_batch),
             web.get("/outcomes/taxonomy", self.taxonomy),
             web.get("/outcomes/pending/list", self.pending),
-            web.get("/outcomes/analytics/summary", self.summary),
-            web.get("/outcomes/analytics/recommendation-quality", self.quality),
-            web.get("/outcomes/analytics/partner-view/{domain}", self.partner_view),
             web.get(f"/outcomes/by-validation/{one}", self.latest),
             web.get(f"/outcomes/by-case/{one}", self.latest),
             web.get(f"/outcomes/{one}/timeline", self.timeline),
@@ -83,35 +80,21 @@ class Outcomes:
 
     def record(self, body: Body) -> Body:
         """Take one outcome, inside the caller's unit. Raises `Refused` that names what is wrong."""
-        said = text_of(body, "status", required=True) or ""
-        status = _ALIASES.get(said.upper(), said.upper())
-        if status not in _TAXONOMY:
-            raise invalid(("status", f"must be one of {', '.join(_TAXONOMY)}"))
+        status = status_of(text_of(body, "status", required=True) or "")
         named = [(name, text_of(body, name)) for name in _SUBJECTS]
         name, subject = next(((name, value) for name, value in named if value), ("", ""))
         if not subject or not is_id(subject):
             raise invalid(("request_id", "one of request_id, validation_id and case_id is required"))
-        object_of(body, "details")
-        if name != "case_id" and self._store.decision(subject) is None:
+        decision = None if name == "case_id" else self._store.looked_back(subject)
+        if name != "case_id" and decision is None:
             raise Refused(404, "unknown_request", "there is no decision of this id")
         quality = text_of(body, "outcome_label_quality") or ""
-        now = iso(self._clock.now())
-        kept = {key: value for key, value in body.items() if value is not None}
-        return self._store.add_outcome(
-            subject,
-            status,
-            quality,
-            kept
-            | {
-                "outcome_id": f"out_{fingerprint(subject, status, quality)}",
-                "request_id": subject if name != "case_id" else None,
-                "status": status,
-                "category": _category(status),
-                "reported_at": now,
-                "observed_at": text_of(body, "observed_at") or now,
-                "report_source": "api",
-            },
-        )
+        made = reported(body, status, _category(status), decision, self._clock.now())
+        ids: Body = {
+            "outcome_id": f"out_{fingerprint(subject, status, quality)}",
+            "request_id": subject if decision is not None else "",
+        }
+        return self._store.add_outcome(subject, status, quality, made | ids)
 
     async def latest(self, request: web.Request) -> web.Response:
         """The latest outcome of a decision or case."""
@@ -145,45 +128,17 @@ class Outcomes:
         statuses = [{"status": status, "category": _category(status)} for status in _TAXONOMY]
         return answer({"statuses": statuses, "aliases": _ALIASES})
 
-    async def summary(self, request: web.Request) -> web.Response:
-        """Counts by status."""
-        del request
-        counts = Counter(str(each["status"]) for each in self._store.outcomes())
-        return answer(
-            {"total": sum(counts.values()), "by_status": dict(counts), "decisions": len(self._store.requests())}
-        )
 
-    async def quality(self, request: web.Request) -> web.Response:
-        """How decisions that were followed, and that were not, turned out."""
-        del request
-        followed = [each for each in self._store.outcomes() if isinstance(each.get("recommendation_followed"), bool)]
-        cells = Counter((bool(each["recommendation_followed"]), each["status"] in _POSITIVE) for each in followed)
-        yes = cells[True, True] + cells[True, False]
-        return answer(
-            {
-                "total_with_outcome": len(followed),
-                "follow_rate": yes / len(followed) if followed else None,
-                "positive_after_following": cells[True, True] / yes if yes else None,
-                "quadrants": {
-                    "followed_positive": cells[True, True],
-                    "followed_negative": cells[True, False],
-                    "ignored_positive": cells[False, True],
-                    "ignored_negative": cells[False, False],
-                },
-            }
-        )
-
-    async def partner_view(self, request: web.Request) -> web.Response:
-        """Counts of one domain."""
-        domain = request.match_info["domain"]
-        ids = {request_id for request_id, body, _ in self._store.requests() if body.get("domain") == domain}
-        found = [each for each in self._store.outcomes() if each.get("request_id") in ids]
-        counts = Counter(str(each["status"]) for each in found)
-        return answer({"domain": domain, "overview": {"decisions": len(ids), "outcomes": len(found), **counts}})
+def status_of(said: str) -> str:
+    """The taxonomy's word for what was said, in any case. Raises `Refused` for one that it does not know."""
+    status = _ALIASES.get(said.upper(), said.upper())
+    if status not in _TAXONOMY:
+        raise invalid(("status", f"must be one of {', '.join(_TAXONOMY)}"))
+    return status
 
 
 def _category(status: str) -> str:
     """Blocked is neither good nor bad: what would have happened is not known."""
     if status in _NEUTRAL:
         return "neutral"
-    return "positive" if status in _POSITIVE else "negative"
+    return "positive" if status in POSITIVE else "negative"

@@ -12,6 +12,7 @@ from callgate.clock import Clock
 from callgate.events.ids import fingerprint
 from callgate.sandbox.answers import JSON, Refused, answer, refusal
 from callgate.sandbox.approvals import Approvals
+from callgate.sandbox.credentials import admit
 from callgate.sandbox.evaluation import DECIDED, Evaluation
 from callgate.sandbox.faults import Body, Fault, Faults
 from callgate.sandbox.hostile import nth
@@ -20,6 +21,7 @@ from callgate.sandbox.model.refusals import PREFIX, error_answer
 from callgate.sandbox.model.server import ModelServer
 from callgate.sandbox.outcomes import Outcomes
 from callgate.sandbox.policy import Policy
+from callgate.sandbox.resources.table import resource_routes
 from callgate.sandbox.store import Store
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,10 +45,13 @@ def application(store: Store, policy: Policy, faults: Faults, clock: Clock, mode
     """The application over its parts. Faults come after credentials, so that a fault file can't make a 401 vanish."""
     outcomes = Outcomes(store, clock)
     app = web.Application(
-        client_max_size=_MOST_BYTES, middlewares=[_alive, _refusing, _authenticated, _Faulty(faults, store, clock)]
+        client_max_size=_MOST_BYTES,
+        middlewares=[_alive, _refusing, _Admitting(store, clock), _Faulty(faults, store, clock)],
     )
     app.add_routes(Evaluation(store, policy, clock).routes())
     app.add_routes(Approvals(store, clock).routes())
+    # Before those of outcomes, whose ids could spell a literal of theirs.
+    app.add_routes(resource_routes(store, outcomes, clock))
     app.add_routes(outcomes.routes())
     app.add_routes(Ingest(store, outcomes, clock).routes())
     app.add_routes(model.routes())
@@ -91,13 +96,18 @@ async def _refusing(request: web.Request, handler: Handler) -> web.StreamRespons
         return _refusal(request, Refused(503, "state_unavailable", f"the state file fails: {error}"), error_id)
 
 
-@web.middleware
-async def _authenticated(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Any credential will do: the sandbox guards nothing, but a client that sends none would fail elsewhere."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if request.headers.get("X-API-Key") or (scheme.lower() == "bearer" and token.strip()):
+class _Admitting:
+    """The middleware that asks for a credential, and what it may do."""
+
+    __middleware_version__ = 1
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def __call__(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        admit(request.method, request.path, request.headers, self._store, self._clock)
         return await handler(request)
-    raise Refused(401, "unauthorized", "send any X-API-Key, or any bearer token")
 
 
 class _Faulty:
@@ -143,6 +153,7 @@ def _spoilt(request: web.Request, fault: Fault) -> web.Response:
     response = _refusal(request, refused, f"req_{fingerprint('fault', fault.status or 0)}")
     if fault.retry_after is not None:
         response.headers["Retry-After"] = f"{fault.retry_after:g}"
+    response.headers.update(fault.headers)
     return response
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 import orjson
 
 from callgate.failures import BadInput
+from callgate.sandbox.reported import Decision
+from callgate.sandbox.things import SCHEMA as _THINGS
+from callgate.sandbox.things import Things
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS decisions (
@@ -37,6 +40,9 @@ CREATE TABLE IF NOT EXISTS switches (
     seq INTEGER PRIMARY KEY, switch_id TEXT NOT NULL UNIQUE, active INTEGER NOT NULL, body TEXT NOT NULL);
 """
 _VERSION = 1
+
+MOST_IN_MEMORY = 100_000
+"""How many decisions, approvals, outcomes and ingested events are kept of each where there is no file: some 200 MB."""
 
 Body = dict[str, object]
 """A decoded JSON object."""
@@ -65,10 +71,11 @@ class Approval:
 
 
 class Store:
-    """All state of a sandbox. With no file it lives as long as the object."""
+    """All state of a sandbox. With no file it lives as long as the object, and forgets the oldest of very many."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, most: int = MOST_IN_MEMORY) -> None:
         """Open or create the file. Raises `BadInput` where it can't be used."""
+        self._most = most if path is None else None
         try:
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5.0)
             self._database.execute("PRAGMA journal_mode=WAL")
@@ -76,11 +83,13 @@ class Store:
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
             if version not in {0, _VERSION}:
                 raise BadInput("--state", f"{path} is of version {version}", "Name another file, or remove this one")
-            self._database.executescript(_SCHEMA)
+            self._database.executescript(_SCHEMA + _THINGS)
             self._database.execute(f"PRAGMA user_version={_VERSION}")
         except sqlite3.Error as error:
             way_out = "Name a file of a sandbox, or a new one"
             raise BadInput("--state", f"{path} can't be used ({error})", way_out) from error
+        self.things = Things(self._database)
+        """What clients create beside decisions."""
 
     def close(self) -> None:
         """Close the file."""
@@ -116,7 +125,8 @@ class Store:
 
     def add_decision(self, decided: Decided, *, scope: str, key: str | None, request: Body, at: float) -> None:
         """Remember a decision. Its id and its key in this scope must be new."""
-        self._database.execute(
+        self._added(
+            "decisions",
             "INSERT INTO decisions (request_id, scope, idempotency_key, content, request, answer, at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (decided.request_id, scope, key, decided.content, _text(request), decided.answer, at),
@@ -131,9 +141,28 @@ class Store:
         rows = self._database.execute("SELECT request_id, request, at FROM decisions ORDER BY seq")
         return [(request_id, orjson.loads(request), at) for request_id, request, at in rows]
 
+    def looked_back(self, request_id: str) -> Decision | None:
+        """The decision of that id with what was asked for, for its outcomes."""
+        row = self._database.execute(
+            "SELECT request, answer, at FROM decisions WHERE request_id = ?", (request_id,)
+        ).fetchone()
+        return None if row is None else Decision(orjson.loads(row[0]), orjson.loads(row[1]), row[2])
+
+    def decisions(self) -> int:
+        """How many there are."""
+        return int(self._database.execute("SELECT count(*) FROM decisions").fetchone()[0])
+
+    def history(self, most: int) -> list[tuple[str, Body, Body, float]]:
+        """Id, request, answer and time of the latest decisions, oldest first."""
+        rows = self._database.execute(
+            "SELECT request_id, request, answer, at FROM decisions ORDER BY seq DESC LIMIT ?", (most,)
+        ).fetchall()
+        return [(name, orjson.loads(request), orjson.loads(given), at) for name, request, given, at in reversed(rows)]
+
     def add_approval(self, approval: Approval) -> None:
         """Remember a question; a second one for the same request changes nothing."""
-        self._database.execute(
+        self._added(
+            "approvals",
             "INSERT OR IGNORE INTO approvals (request_id, body, status, created, expires) VALUES (?, ?, ?, ?, ?)",
             (approval.request_id, _text(approval.body), approval.status, approval.created, approval.expires),
         )
@@ -154,7 +183,8 @@ class Store:
 
     def add_outcome(self, subject: str, status: str, quality: str, body: Body) -> Body:
         """Remember an outcome under its subject's id; the first of equal subject, status and quality is kept."""
-        self._database.execute(
+        self._added(
+            "outcomes",
             "INSERT OR IGNORE INTO outcomes (subject, status, quality, body) VALUES (?, ?, ?, ?)",
             (subject, status, quality, _text(body)),
         )
@@ -171,10 +201,11 @@ class Store:
 
     def ingest(self, content: str, body: Body, at: float) -> bool:
         """Append to the journal, unless the same content is in it. Says whether it was new."""
-        cursor = self._database.execute(
-            "INSERT OR IGNORE INTO ingested (content, body, at) VALUES (?, ?, ?)", (content, _text(body), at)
+        return self._added(
+            "ingested",
+            "INSERT OR IGNORE INTO ingested (content, body, at) VALUES (?, ?, ?)",
+            (content, _text(body), at),
         )
-        return cursor.rowcount == 1
 
     def ingested(self) -> list[tuple[Body, float]]:
         """The journal with the times of arrival, oldest first."""
@@ -199,6 +230,19 @@ class Store:
         """The switches that are active, oldest first."""
         rows = self._database.execute("SELECT body FROM switches WHERE active ORDER BY seq")
         return [_object(row[0]) for row in rows]
+
+    def stopped(self, domain: object) -> bool:
+        """Whether a kill switch is active for everything, or for this domain."""
+        return any(each.get("scope") == "global" or each.get("domain") == domain for each in self.active_switches())
+
+    def _added(self, table: str, sql: str, values: tuple[object, ...]) -> bool:
+        """Insert into a table, which forgets its oldest row where it is full. Says whether there is a new row."""
+        cursor = self._database.execute(sql, values)
+        new = cursor.rowcount == 1
+        if new and self._most is not None and cursor.lastrowid is not None:
+            oldest = cursor.lastrowid - self._most
+            self._database.execute(f"DELETE FROM {table} WHERE seq <= ?", (oldest,))  # noqa: S608 - our own names
+        return new
 
     def _decision(self, where: str, values: tuple[object, ...]) -> Decided | None:
         row = self._database.execute(

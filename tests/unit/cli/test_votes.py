@@ -10,6 +10,7 @@ from tests.support.command import callgate
 from tests.support.planted import plant
 
 from callgate.approvals import tally as counting
+from callgate.approvals.ballots import Tally
 from callgate.cli.views import Question
 from callgate.cli.votes import REFUSED_SHOWN, votes_of
 
@@ -23,7 +24,7 @@ def test_each_vote_is_listed_once_with_what_it_is_worth() -> None:
         cast(vote(approver="kim"), origin="v/0/1", verification="signed", key="k1"),
         cast(origin="v/0/2", verification="refused", refusal="junk"),
     ]
-    tally = counting.requested(counting.Tally(), asked)
+    tally = counting.requested(Tally(), asked)
     for ballot in ballots[2:]:
         tally = counting.cast(tally, ballot)
     listed = votes_of(Question(asked, ballots=ballots), tally)

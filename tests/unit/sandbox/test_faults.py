@@ -58,6 +58,7 @@ def test_the_first_that_strikes_happens_and_all_count() -> None:
         ("[[fault]]\nstatus = 200", "faults: fault 1: status", "300 to 599"),
         ("[[fault]]\nstatus = 500.5", "faults: fault 1: status", "300 to 599"),
         ("[[fault]]\nretry_after = 3\ndelay_seconds = 1", "faults: fault 1: retry_after", "status = 429"),
+        ("[[fault]]\nheaders = { a = 'b' }\ndelay_seconds = 1", "faults: fault 1: headers", "status = 503"),
         ("[[fault]]\nstatus = 500\nwhen = 'never'", "faults: fault 1: when", "before, after"),
         ("[[fault]]\nstatus = 500\nevery = 0", "faults: fault 1: every", "1 to"),
         ("[[fault]]\nbody = 'xml'", "faults: fault 1: body", "html"),

@@ -63,6 +63,9 @@ def test_recorded_answers_are_played_as_they_were(tmp_path: Path) -> None:
         ("[[scenario]]\nround = [{ calls = 'refund' }]", "scenario 1, round 1: calls"),
         ("[[scenario]]\nrecorded = 'nowhere.jsonl'", "scenario 1: recorded"),
         ("[[scenario]]\nrecorded = 'a'\nround = [{ text = 'b' }]", "scenario 1"),
+        ("store = 'sometimes'", "store"),
+        ("[[scenario]]\nround = [{ items = 'a' }]", "scenario 1, round 1: items"),
+        ("[[scenario]]\nround = [{ items = [{ type = 'a' }], text = 'b' }]", "scenario 1, round 1: items"),
         ("[[scenario", "script"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 
 from callgate.sandbox.answers import answer
@@ -27,3 +29,17 @@ def error_answer(status: int, code: str | None, message: str, param: str | None 
     kind = {401: "authentication_error", 429: "rate_limit_error"}.get(status)
     kind = kind or ("server_error" if status >= web.HTTPInternalServerError.status_code else "invalid_request_error")
     return answer({"error": {"message": message, "type": kind, "param": param, "code": code}}, status)
+
+
+def refusing(
+    handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The handler, whose `Invalid` becomes the error body."""
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except Invalid as invalid:
+            return error_answer(invalid.status, invalid.code, invalid.message, invalid.param)
+
+    return handle

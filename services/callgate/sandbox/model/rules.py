@@ -75,13 +75,22 @@ def check(body: Mapping[str, Any]) -> None:
     if body.get("previous_response_id") is not None and body.get("conversation") is not None:
         message = "Mutually exclusive parameters: 'previous_response_id' and 'conversation'."
         raise Invalid(message, param="previous_response_id", code="mutually_exclusive_parameters")
-    if body.get("conversation"):
-        raise Invalid("Unsupported here: 'conversation'.", param="conversation", code="unsupported_parameter")
-    if body.get("background") and body.get("stream"):
-        raise Invalid("Unsupported here: 'stream' with 'background'.", param="stream", code="unsupported_parameter")
-    _check_metadata(body.get("metadata"))
+    if name_of(body) is not None and body.get("store") is False:
+        raise Invalid("'conversation' can't be used with 'store' false.", param="store", code="invalid_value")
+    check_metadata(body.get("metadata"))
     _check_numbers(body)
     _check_tools(body.get("tools") or [], body.get("tool_choice"))
+
+
+def name_of(body: Item) -> str | None:
+    """The conversation's id in a request for a response. Raises `Invalid` where it is neither text nor object."""
+    found = body.get("conversation")
+    if found is None:
+        return None
+    name = found.get("id") if isinstance(found, dict) else found
+    if not isinstance(name, str):
+        raise Invalid("Invalid type for 'conversation'.", param="conversation", code="invalid_type")
+    return name
 
 
 def items_of(body: Mapping[str, Any]) -> list[Item]:
@@ -111,6 +120,8 @@ def check_pairs(history: Sequence[Item]) -> None:
     """Every call has exactly one answer, and every answer its call, in the bodies that the API refuses them with."""
     calls: dict[str, str] = {}
     answered: set[str] = set()
+    # A tool that is declared asynchronous may be answered in a later request.
+    later: set[str] = set()
     for item in history:
         kind = item.get("type", "message")
         call_id = item.get("call_id")
@@ -124,8 +135,10 @@ def check_pairs(history: Sequence[Item]) -> None:
             if str(call_id) in calls:
                 raise Invalid(f"Duplicate call id {call_id}.", param="input")
             calls[str(call_id)] = kind
+            if item.get("async") is True:
+                later.add(str(call_id))
     for call_id in calls:
-        if call_id not in answered:
+        if call_id not in answered and call_id not in later:
             raise Invalid(f"No tool output found for function call {call_id}.", param="input")
 
 
@@ -137,7 +150,8 @@ def _answer(call_id: str, kind: str, calls: Mapping[str, str], answered: set[str
     answered.add(call_id)
 
 
-def _check_metadata(metadata: object) -> None:
+def check_metadata(metadata: object) -> None:
+    """Raise `Invalid` for metadata that are too many, too long, or no texts."""
     if metadata is None:
         return
     if not isinstance(metadata, dict) or len(metadata) > _PAIRS:
@@ -151,14 +165,16 @@ def _check_metadata(metadata: object) -> None:
 def _check_numbers(body: Mapping[str, Any]) -> None:
     for name, most in (("temperature", 2), ("top_p", 1)):
         value = body.get(name)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value > most):
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most
+        ):
             raise Invalid(f"Invalid value for '{name}': expected 0 to {most}.", param=name, code="invalid_value")
 
 
 def _check_tools(tools: object, choice: object) -> None:
     if not isinstance(tools, list):
         raise Invalid("Invalid type for 'tools': expected a list.", param="tools", code="invalid_type")
-    names = set()
+    names: set[str] = set()
     for index, tool in enumerate(tools):
         where = f"tools[{index}]"
         if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
@@ -171,7 +187,19 @@ def _check_tools(tools: object, choice: object) -> None:
         names.add(name)
         if tool["type"] == "function" and tool.get("strict") is True:
             check_strict(name, tool.get("parameters"), f"{where}.parameters")
-    if isinstance(choice, dict) and choice.get("type") in ("function", "custom") and choice.get("name") not in names:
-        raise Invalid(f"Tool choice '{choice.get('name')}' not found in 'tools' parameter.", param="tool_choice")
+    _check_choice(choice, names)
     if choice == "required" and not tools:
         raise Invalid("Tool choice 'required' must be specified with 'tools'.", param="tool_choice")
+
+
+def _check_choice(choice: object, names: set[str]) -> None:
+    if isinstance(choice, str) and choice not in ("none", "auto", "required"):
+        raise Invalid(f"Invalid value for 'tool_choice': '{choice}'.", param="tool_choice", code="invalid_value")
+    if not isinstance(choice, dict):
+        return
+    chosen = choice.get("tools") or [] if choice.get("type") == "allowed_tools" else [choice]
+    for each in chosen if isinstance(chosen, list) else [None]:
+        if not isinstance(each, dict):
+            raise Invalid("Invalid type for 'tool_choice'.", param="tool_choice", code="invalid_type")
+        if each.get("type") in ("function", "custom") and each.get("name") not in names:
+            raise Invalid(f"Tool choice '{each.get('name')}' not found in 'tools' parameter.", param="tool_choice")

@@ -9,8 +9,12 @@
     [[scenario.round]]
     text = "Done."
 
+`items = [{ type = "custom_tool_call", … }]` in a round sends items as they are. `recorded = "file.jsonl"` in place of
+rounds plays recorded responses, one a line. `store = "lenient"` at the top stores also what says `store: false`, for
+clients that chain from it nevertheless.
+
 Which round it is follows from the history in the request: nothing is remembered between requests, so an agent may be
-killed and go on. `recorded = "file.jsonl"` in place of rounds plays recorded responses, one a line.
+killed and go on.
 """
 
 from __future__ import annotations
@@ -24,15 +28,12 @@ from typing import Any, Literal, cast, get_args
 import orjson
 
 from callgate.failures import BadInput
+from callgate.sandbox.model.breaks import Break
 from callgate.sandbox.reading import known, number, read_text, read_toml, table, text
 
 StatusWord = Literal["completed", "failed", "incomplete", "queued", "in_progress", "cancelled"]
-Break = Literal["cut", "no_end", "error_event", "flat_error"]
-"""`cut`: the stream ends in the middle; `no_end`: without its last event; `error_event`: with an `error` event;
-`flat_error`: the whole answer is an error object under status 200. Without streaming the first three close the
-connection before the answer."""
-
-_ROUND = ("text", "reasoning", "refusal", "calls", "status", "reason", "error", "fault", "delay_seconds")
+_ROUND = ("text", "reasoning", "refusal", "calls", "items", "status", "reason", "error", "fault", "delay_seconds")
+_SAID = ("text", "reasoning", "refusal", "calls")
 _CALL = ("name", "arguments", "call_id")
 
 
@@ -61,7 +62,7 @@ class Round:
     fault: Break | None = None
     delay_seconds: float = 0.0
     items: tuple[Mapping[str, Any], ...] | None = None
-    """A recorded answer's own items, in place of all of the above."""
+    """Items as they are, of a recorded answer or written by hand, in place of texts and calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Script:
     """Scenarios in the order in which they are tried."""
 
     scenarios: tuple[Scenario, ...] = ()
+    lenient: bool = False
+    """Whether responses are stored that say `store: false`."""
 
     def round(self, model: str, said: str, past: int) -> Round:
         """What is answered to a user who said `said`, after `past` answers since. The last round is not repeated."""
@@ -95,11 +98,13 @@ def load_script(path: Path) -> Script:
 def parse_script(source_text: str, source: str = "script", folder: Path | None = None) -> Script:
     """See `load_script`; recorded answers are looked for in `folder`."""
     document = read_toml(source_text, source)
-    known(document, ("scenario",), source)
+    known(document, ("scenario", "store"), source)
+    store = _one_of(document, "store", ("strict", "lenient"), source)
     found = document.get("scenario", [])
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise BadInput(f"{source}: scenario", "is not a list of tables", "Begin every scenario with [[scenario]]")
-    return Script(tuple(_scenario(each, f"{source}: scenario {n}", folder) for n, each in enumerate(found, 1)))
+    scenarios = tuple(_scenario(each, f"{source}: scenario {n}", folder) for n, each in enumerate(found, 1))
+    return Script(scenarios, lenient=store == "lenient")
 
 
 def _asked_for(said: str, past: int) -> Round:
@@ -148,6 +153,11 @@ def _recorded(path: Path, where: str) -> tuple[Round, ...]:
 
 def _round(found: dict[str, object], where: str) -> Round:
     known(found, _ROUND, where)
+    items = found.get("items")
+    if items is not None and (not isinstance(items, list) or not all(isinstance(each, dict) for each in items)):
+        raise BadInput(f"{where}: items", "is not a list of tables", 'Write items = [{ type = "custom_tool_call" }]')
+    if items is not None and any(name in found for name in _SAID):
+        raise BadInput(f"{where}: items", "stands in place of what else is said", f"Leave out {', '.join(_SAID)}")
     calls = found.get("calls", [])
     if not isinstance(calls, list) or not all(isinstance(each, dict) for each in calls):
         raise BadInput(f"{where}: calls", "is not a list of tables", 'Write calls = [{ name = "refund" }]')
@@ -165,6 +175,7 @@ def _round(found: dict[str, object], where: str) -> Round:
         error=error,
         fault=cast("Break | None", _one_of(found, "fault", get_args(Break), where)),
         delay_seconds=number(found, "delay_seconds", where, least=0, most=3600) or 0.0,
+        items=tuple(items) if items is not None else None,
     )
 
 

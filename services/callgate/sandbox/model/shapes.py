@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from callgate.events.ids import fingerprint
+from callgate.sandbox.model.rules import name_of
 from callgate.sandbox.model.script import Round
 
 Shape = dict[str, Any]
@@ -43,14 +44,15 @@ def response_of(body: Mapping[str, Any], made: Round, seed: str, now: int) -> Sh
         "created_at": now,
         "completed_at": now if made.status == "completed" else None,
         "status": made.status,
-        "background": False,
+        "background": body.get("background") is True,
+        "conversation": {"id": conversation} if (conversation := name_of(body)) is not None else None,
         "error": dict(made.error) if made.error is not None else None,
         "incomplete_details": {"reason": made.reason} if made.status == "incomplete" else None,
         "model": body["model"],
         "output": output,
         "service_tier": "default",
         "store": body.get("store") is not False,
-        "usage": None if made.status in ("queued", "in_progress") else _usage(body, output),
+        "usage": None if made.status in ("queued", "in_progress") else usage_of(body, output),
         **{name: body[name] if body.get(name) is not None else _DEFAULTS.get(name) for name in _ECHOED},
     }
 
@@ -90,7 +92,8 @@ def _output(made: Round, seed: str) -> list[Shape]:
     return items
 
 
-def _usage(body: Mapping[str, Any], output: Sequence[Shape]) -> Shape:
+def usage_of(body: Mapping[str, Any], output: Sequence[Shape]) -> Shape:
+    """Tokens of a request and its answer, counted by bytes."""
     taken = _tokens([body.get("input"), body.get("instructions"), body.get("tools")])
     given = _tokens(output) if output else 0
     return {

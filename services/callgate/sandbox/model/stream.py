@@ -8,39 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from callgate.sandbox.model.script import Break
+from callgate.sandbox.model.breaks import Break, broken
 
 Shape = dict[str, Any]
 
 _PIECE = 16
+_RAW = {
+    "function_call": ("arguments", "response.function_call_arguments"),
+    "custom_tool_call": ("input", "response.custom_tool_call_input"),
+}
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete", "failed": "response.failed"}
 
 
 def events(response: Mapping[str, Any], fault: Break | None = None) -> Iterator[Shape]:
-    """The events. With `cut` they end in the middle, with `no_end` before the last, with `error_event` in an error."""
-    for number, event in enumerate(_broken(list(_events(response)), fault)):
+    """The events, broken where a fault says so."""
+    for number, event in enumerate(broken(list(_events(response)), fault)):
         yield {**event, "sequence_number": number}
-
-
-def _broken(whole: list[Shape], fault: Break | None) -> list[Shape]:
-    if fault == "cut":
-        return whole[: len(whole) // 2]
-    if fault == "no_end":
-        return whole[:-1]
-    if fault == "error_event":
-        error = {"type": "error", "code": "server_error", "message": "The script asked for this.", "param": None}
-        return [*whole[:2], error]
-    return whole
 
 
 def _events(response: Mapping[str, Any]) -> Iterator[Shape]:
     early = {**response, "status": "in_progress", "output": [], "usage": None, "error": None, "completed_at": None}
     early["incomplete_details"] = None
     yield {"type": "response.created", "response": early}
+    if response["background"]:
+        yield {"type": "response.queued", "response": {**early, "status": "queued"}}
     yield {"type": "response.in_progress", "response": early}
     for index, item in enumerate(response["output"]):
         yield from _item(index, item)
-    yield {"type": _ENDS.get(response["status"], "response.in_progress"), "response": dict(response)}
+    # A cancelled response has no last event of its own.
+    if response["status"] in _ENDS:
+        yield {"type": _ENDS[response["status"]], "response": dict(response)}
 
 
 def _item(index: int, item: Shape) -> Iterator[Shape]:
@@ -51,18 +48,19 @@ def _item(index: int, item: Shape) -> Iterator[Shape]:
         added["status"] = "in_progress"
     if kind == "message":
         added["content"] = []
-    elif kind == "function_call":
-        added["arguments"] = ""
+    elif kind in _RAW:
+        added[_RAW[kind][0]] = ""
     yield {"type": "response.output_item.added", "output_index": index, "item": added}
     if kind == "message":
         for at, part in enumerate(item["content"]):
             yield from _part({**place, "content_index": at}, part)
-    elif kind == "function_call":
-        for piece in _pieces(item["arguments"]):
-            yield {"type": "response.function_call_arguments.delta", **place, "delta": piece}
+    elif kind in _RAW:
+        field, name = _RAW[kind]
+        for piece in _pieces(item[field]):
+            yield {"type": f"{name}.delta", **place, "delta": piece}
         # The name stands in the item only; older versions of the SDK want it here, too.
-        end = {"arguments": item["arguments"], "name": item["name"]}
-        yield {"type": "response.function_call_arguments.done", **place, **end}
+        extra = {"name": item["name"]} if kind == "function_call" else {}
+        yield {"type": f"{name}.done", **place, field: item[field], **extra}
     yield {"type": "response.output_item.done", "output_index": index, "item": dict(item)}
 
 
