@@ -92,3 +92,27 @@ def test_guards_refuse(change: str, message: str) -> None:
     said = template(change)
     assert said.returncode != 0
     assert message in said.stderr
+
+
+def test_approvers_keys_may_come_from_a_secret() -> None:
+    """Approvals starts with keys out of a Secret in place of trust, and reads them where they are mounted."""
+    key = "secretFiles[0]"
+    said = template(
+        "env.CALLGATE_APPROVAL_TRUSTED=",
+        f"{key}.name=CALLGATE_APPROVAL_KEYS,{key}.secretName=approvers,{key}.secretKey=keys.json",
+    )
+    assert said.returncode == 0, said.stderr
+    assert 'value: "/run/secrets/0/keys.json"' in said.stdout
+
+
+def test_pods_are_watched_where_they_listen() -> None:
+    """A PodMonitor is made only when asked for, and names a port that every service's container has."""
+    assert "PodMonitor" not in template().stdout
+    parts = [each for each in yaml.safe_load_all(template("podMonitor.enabled=true").stdout) if each]
+    (monitor,) = [each for each in parts if each["kind"] == "PodMonitor"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    assert endpoint["path"] == "/metrics"
+    for each in parts:
+        if each["kind"] == "Deployment":
+            (container,) = each["spec"]["template"]["spec"]["containers"]
+            assert endpoint["port"] in {port["name"] for port in container["ports"]}

@@ -4,7 +4,8 @@
 {{- if and (or $on.proposer $on.executor) (not .Values.tools) }}{{ fail "tools: is needed by proposer and executor; write it as module:attribute" }}{{ end }}
 {{- if and (or $on.evaluator $on.reporter) (not .Values.bighub.secretName) }}{{ fail "bighub.secretName: is needed by evaluator and reporter; name an existing Secret" }}{{ end }}
 {{- $e := .Values.env }}
-{{- if and $on.approvals (not (or $e.CALLGATE_APPROVAL_TRUSTED $e.CALLGATE_APPROVAL_KEYS $e.CALLGATE_APPROVAL_OIDC_ISSUER)) }}{{ fail "env: approvals needs CALLGATE_APPROVAL_KEYS, CALLGATE_APPROVAL_OIDC_ISSUER or CALLGATE_APPROVAL_TRUSTED" }}{{ end }}
+{{- $keys := false }}{{- range .Values.secretFiles }}{{- if eq .name "CALLGATE_APPROVAL_KEYS" }}{{- $keys = true }}{{- end }}{{- end }}
+{{- if and $on.approvals (not (or $keys $e.CALLGATE_APPROVAL_TRUSTED $e.CALLGATE_APPROVAL_KEYS $e.CALLGATE_APPROVAL_OIDC_ISSUER)) }}{{ fail "env: approvals needs CALLGATE_APPROVAL_KEYS, CALLGATE_APPROVAL_OIDC_ISSUER or CALLGATE_APPROVAL_TRUSTED" }}{{ end }}
 {{- range $n, $_ := $e }}{{- if or (regexMatch "_(KEY|PASSWORD|SECRET|KEY_PASSWORD|SLACK_URL)$" $n) (has $n (list "CALLGATE_LOG" "CALLGATE_TOOLS" "CALLGATE_TELEMETRY_HOST" "CALLGATE_TELEMETRY_PORT")) }}{{ fail (printf "env.%s: is not taken here; secrets go into secretFiles, the rest has a value of its own" $n) }}{{ end }}{{- end }}
 {{- $drain := float64 (default "20" $e.CALLGATE_WORKER_DRAIN_SECONDS) }}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $drain }}{{ fail "terminationGracePeriodSeconds: must be above CALLGATE_WORKER_DRAIN_SECONDS" }}{{ end }}
