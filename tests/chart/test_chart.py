@@ -116,3 +116,13 @@ def test_pods_are_watched_where_they_listen() -> None:
         if each["kind"] == "Deployment":
             (container,) = each["spec"]["template"]["spec"]["containers"]
             assert endpoint["port"] in {port["name"] for port in container["ports"]}
+
+
+def test_alerts_are_those_of_the_compose_file() -> None:
+    """The rule holds the alerts that are tested with the compose file, but for the one that goes by a job's name."""
+    parts = [each for each in yaml.safe_load_all(template("prometheusRule.enabled=true").stdout) if each]
+    (rule,) = [each for each in parts if each["kind"] == "PrometheusRule"]
+    (group,) = yaml.safe_load((ROOT / "compose/alerts.yml").read_text())["groups"]
+    expected = [each for each in group["rules"] if "job=" not in each["expr"]]
+    assert len(expected) == len(group["rules"]) - 1
+    assert rule["spec"] == {"groups": [{**group, "rules": expected}]}
