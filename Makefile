@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat requirements-dev.lock pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock bench chaos kafka kafka-stop clean
+.PHONY: help setup demo test check format lock bench chaos chart-tools kafka kafka-stop clean
 
 help: ## Show what can be made
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,9 +24,16 @@ $(STAMP): requirements-dev.lock pyproject.toml
 demo: setup ## Run the demonstration on the embedded log (under 20 s once installed)
 	@$(BIN)/callgate demo
 
-test: setup ## Run all tests
+test: setup chart-tools ## Run all tests
 	@$(BIN)/python -m broker fetch || echo "Without Kafka's jars its tests need CALLGATE_TEST_BOOTSTRAP or Docker." >&2
 	@$(BIN)/python -m pytest
+
+HELM_VERSION := v3.22.0
+HELM := .tools/helm-$(HELM_VERSION)/helm
+chart-tools: ## Build helm for the chart's tests, where none is there and Go is
+	@command -v helm >/dev/null || test -x $(HELM) || { command -v go >/dev/null && \
+		GOBIN=$(abspath $(dir $(HELM))) go install helm.sh/helm/v3/cmd/helm@$(HELM_VERSION); } || \
+		echo "Without helm or Go the chart's tests can't run." >&2
 
 check: setup ## Lint, types, layers, house rules and schemas
 	@$(BIN)/ruff check services tests broker bench

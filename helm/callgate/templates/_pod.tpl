@@ -1,0 +1,63 @@
+{{- define "callgate.guards" -}}
+{{- $on := dict -}}{{- range $n, $s := .Values.services }}{{- if $s.enabled }}{{- $_ := set $on $n true }}{{- end }}{{- end }}
+{{- if not (hasPrefix "kafka://" .Values.log) }}{{ fail "log: must be a kafka:// address; pods share no embedded log" }}{{ end }}
+{{- if and (or $on.proposer $on.executor) (not .Values.tools) }}{{ fail "tools: is needed by proposer and executor; write it as module:attribute" }}{{ end }}
+{{- if and (or $on.evaluator $on.reporter) (not .Values.bighub.secretName) }}{{ fail "bighub.secretName: is needed by evaluator and reporter; name an existing Secret" }}{{ end }}
+{{- $e := .Values.env }}
+{{- $keys := false }}{{- range .Values.secretFiles }}{{- if eq .name "CALLGATE_APPROVAL_KEYS" }}{{- $keys = true }}{{- end }}{{- end }}
+{{- if and $on.approvals (not (or $keys $e.CALLGATE_APPROVAL_TRUSTED $e.CALLGATE_APPROVAL_KEYS $e.CALLGATE_APPROVAL_OIDC_ISSUER)) }}{{ fail "env: approvals needs CALLGATE_APPROVAL_KEYS, CALLGATE_APPROVAL_OIDC_ISSUER or CALLGATE_APPROVAL_TRUSTED" }}{{ end }}
+{{- range $n, $_ := $e }}{{- if or (regexMatch "_(KEY|PASSWORD|SECRET|KEY_PASSWORD|SLACK_URL)$" $n) (has $n (list "CALLGATE_LOG" "CALLGATE_TOOLS" "CALLGATE_TELEMETRY_HOST" "CALLGATE_TELEMETRY_PORT")) }}{{ fail (printf "env.%s: is not taken here; secrets go into secretFiles, the rest has a value of its own" $n) }}{{ end }}{{- end }}
+{{- $drain := float64 (default "20" $e.CALLGATE_WORKER_DRAIN_SECONDS) }}
+{{- if le (float64 .Values.terminationGracePeriodSeconds) $drain }}{{ fail "terminationGracePeriodSeconds: must be above CALLGATE_WORKER_DRAIN_SECONDS" }}{{ end }}
+{{- end }}
+
+{{- define "callgate.container" -}}
+{{- $v := .root.Values -}}
+image: {{ printf "%s:%s" $v.image.repository (default .root.Chart.AppVersion $v.image.tag) | quote }}
+imagePullPolicy: {{ $v.image.pullPolicy }}
+securityContext:
+  runAsNonRoot: true
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: {drop: [ALL]}
+env:
+  - {name: CALLGATE_LOG, value: {{ $v.log | quote }}}
+  # Probes are asked from outside the pod.
+  - {name: CALLGATE_TELEMETRY_HOST, value: "0.0.0.0"}
+  - {name: CALLGATE_TELEMETRY_PORT, value: "9464"}
+  {{- range $n, $t := $v.env }}
+  - {name: {{ $n }}, value: {{ $t | quote }}}
+  {{- end }}
+  {{- range $i, $f := $v.secretFiles }}
+  - {name: {{ $f.name }}, value: "/run/secrets/{{ $i }}/{{ $f.secretKey }}"}
+  {{- end }}
+  {{- if has .service (list "proposer" "executor") }}
+  - {name: CALLGATE_TOOLS, value: {{ $v.tools | quote }}}
+  {{- end }}
+  {{- if has .service (list "evaluator" "reporter") }}
+  - {name: CALLGATE_BIGHUB_KEY_FILE, value: "/run/secrets/bighub/{{ $v.bighub.secretKey }}"}
+  {{- end }}
+volumeMounts:
+  - {name: tmp, mountPath: /tmp}
+  - {name: work, mountPath: /var/lib/callgate}
+  {{- range $i, $f := $v.secretFiles }}
+  - {name: secret-{{ $i }}, mountPath: /run/secrets/{{ $i }}, readOnly: true}
+  {{- end }}
+  {{- if has .service (list "evaluator" "reporter") }}
+  - {name: bighub, mountPath: /run/secrets/bighub, readOnly: true}
+  {{- end }}
+{{- end }}
+
+{{- define "callgate.pod" -}}
+automountServiceAccountToken: false
+securityContext: {runAsNonRoot: true, runAsUser: 10001, runAsGroup: 10001, fsGroup: 10001, seccompProfile: {type: RuntimeDefault}}
+volumes:
+  - {name: tmp, emptyDir: {}}
+  - {name: work, emptyDir: {}}
+  {{- range $i, $f := .root.Values.secretFiles }}
+  - {name: secret-{{ $i }}, secret: {secretName: {{ $f.secretName | quote }}, defaultMode: 0440}}
+  {{- end }}
+  {{- if has .service (list "evaluator" "reporter") }}
+  - {name: bighub, secret: {secretName: {{ .root.Values.bighub.secretName | quote }}, defaultMode: 0440}}
+  {{- end }}
+{{- end }}
