@@ -9,7 +9,6 @@ from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCa
 from callgate.events.matching import covers
 
 _COUNTED = frozenset({"approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"})
-_ENDS: dict[str, Resolution] = {"reject": "rejected", "respond": "responded"}
 _HAPPENED = frozenset({"approve", "respond"})
 
 
@@ -49,10 +48,14 @@ def outcome(tally: Tally, request: ApprovalRequested) -> Result | None:
     current = [ballot for ballot in tally.ballots if ballot.refusal is None and _may(tally, request, ballot)]
     if request.kind == "settle":
         return _settled(request, current)
-    # One is enough for either: whatever they say, the tool does not run.
-    for answer, resolution in _ENDS.items():
-        if deciding := [ballot for ballot in current if ballot.answer == answer]:
-            return result(request, resolution, deciding[-1].appended_at, deciding[-1:])
+    # One is enough: the tool does not run.
+    if rejecting := [ballot for ballot in current if ballot.answer == "reject"]:
+        return result(request, "rejected", rejecting[-1].appended_at, rejecting[-1:])
+    # A response is told to the model as the tool's result, so it takes as many people, and all must say the same.
+    for said in dict.fromkeys(bytes(ballot.response) for ballot in current if ballot.response is not None):
+        deciding = [each for each in current if each.response is not None and bytes(each.response) == said]
+        if _enough(tally, request, deciding):
+            return result(request, "responded", deciding[-1].appended_at, deciding)
     for revised in (None, *tally.revisions):
         digest = None if revised is None else revised.ref.digest
         deciding = [each for each in current if each.answer in {"approve", "edit"} and each.digest == digest]

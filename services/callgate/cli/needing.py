@@ -1,8 +1,9 @@
-"""In words: what it takes to answer a question."""
+"""In words: what it takes to answer a question, and the commands that do."""
 
 from __future__ import annotations
 
 from callgate.cli.wording import moment
+from callgate.events import ids
 from callgate.events.approvals import ApprovalRequested
 
 
@@ -26,3 +27,22 @@ def needed(request: ApprovalRequested) -> str:
     if request.policy_rule is not None:
         parts.append(f"by rule {request.policy_rule!r}")
     return "; ".join(parts)
+
+
+_COMMANDS = {
+    "approve": "approve {}",
+    "reject": "reject {} --comment WHY",
+    "edit": "edit {}",
+    "respond": "respond {} --text RESULT",
+    "delegate": "delegate {} PERSON",
+    "abstain": "abstain {}",
+}
+_SETTLING = ("settle {} happened", "settle {} did-not-happen", "settle {} happened --result JSON")
+
+
+def commands(request: ApprovalRequested) -> tuple[str, ...]:
+    """The commands that answer, one for each answer that the question allows."""
+    shapes: list[str] = [shape for answer, shape in _COMMANDS.items() if answer in request.answers]
+    if request.kind == "settle":
+        shapes = [*_SETTLING, *(shape for shape in shapes if shape.startswith(("delegate", "abstain")))]
+    return tuple(f"callgate approvals {shape.format(ids.short(request.approval_id))}" for shape in shapes)

@@ -104,10 +104,13 @@ def test_an_edit_can_be_taken_back() -> None:
     assert result(after(tally, says("approve", "lee", 4, digest=CHEAPER))).resolution == "edited"
 
 
-def test_a_response_is_the_result_and_nothing_runs() -> None:
-    """One response ends it, whatever the quorum: the tool does not run either way."""
-    found = result(after(opened(quorum=3), says("respond", response=msgspec.Raw(b'"was paid yesterday"'))))
-    assert (found.resolution, found.response) == ("responded", msgspec.Raw(b'"was paid yesterday"'))
+def test_a_response_is_the_result_where_enough_people_say_the_same() -> None:
+    """The model is told it as the tool's result, so it takes the quorum, and who says something else is not of it."""
+    paid, due = msgspec.Raw(b'"was paid yesterday"'), msgspec.Raw(b'"is due"')
+    tally = after(opened(quorum=2), says("respond", "lee", 1, response=paid), says("respond", "max", 2, response=due))
+    assert tally.result is None
+    found = result(after(tally, says("respond", "sam", 3, response=paid)))
+    assert (found.resolution, found.response, found.approvers) == ("responded", paid, ("lee", "sam"))
 
 
 @pytest.mark.parametrize(

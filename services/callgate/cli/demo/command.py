@@ -132,7 +132,7 @@ async def _submit(client: Client, log: Log, clock: Clock, turn: script.DemoTurn)
     async for reply in client.replies(client.turn_key(event.origin)):
         if isinstance(reply, TurnCompleted):
             return
-        if reply.status == "in_doubt":
+        if reply.status == "in_doubt" and not any(says.kind == "settle" for says in turn.answers):
             doubted.add(reply.action_id)
             if len(doubted) == len(turn.calls):
                 return

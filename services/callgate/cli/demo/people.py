@@ -29,7 +29,8 @@ async def answer(log: Log, clock: Clock) -> None:
             if isinstance(event, ApprovalRequested) and event.approval_id not in asked:
                 asked.add(event.approval_id)
                 for says in answers.get(event.action.ref.session, ()):
-                    group.create_task(_say(log, clock, event, says))
+                    if says.kind == event.kind:
+                        group.create_task(_say(log, clock, event, says))
 
 
 async def _say(log: Log, clock: Clock, asked: ApprovalRequested, says: Says) -> None:

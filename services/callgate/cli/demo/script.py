@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from callgate.events.approvals import Answer
+from callgate.events.approvals import Answer, ApprovalKind
 from callgate.events.turns import ResponseFormat
 
 TENANT = "demo"
@@ -124,8 +124,10 @@ class Says:
     after: float = 0.0
     """Seconds after the question."""
     arguments: Mapping[str, Any] | None = None
-    response: str | None = None
+    response: Any = None
     delegate_to: str | None = None
+    kind: ApprovalKind = "action"
+    """Whether it is said of a call that is to run, or of one that is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ class DemoTurn:
 
 def turns() -> tuple[DemoTurn, ...]:
     """The script."""
-    return (*_customers(), *_operations(), *_people(), *_model())
+    return (*_customers(), *_operations(), *_people(), *_answers(), *_model())
 
 
 def _customers() -> tuple[DemoTurn, ...]:
@@ -169,7 +171,7 @@ def _customers() -> tuple[DemoTurn, ...]:
             "the same refund from another session: one effect",
             "support-2",
             ("refund_payment", _REFUND),
-            answers=approved,
+            answers=(Says(who="mia", answer="approve", after=1.5),),
         ),
         _turn("nobody answers: expired", "support-3", ("issue_credit", {"customer": "C-7", "amount": 25.0})),
         _turn("needs context", "support-4", ("close_account", {"customer": "C-9"})),
@@ -229,6 +231,40 @@ def _people() -> tuple[DemoTurn, ...]:
                 Says(who="ana", answer="approve"),
                 Says(who="ana", answer="withdraw", after=0.3),
                 Says(who="mia", answer="approve", after=0.6),
+            ),
+        ),
+    )
+
+
+def _answers() -> tuple[DemoTurn, ...]:
+    return (
+        _turn(
+            "edited by a person, evaluated again, and run as edited",
+            "ops-10",
+            ("grant_access", {"user": "kim", "group": "prod-admin", "hours": 48}),
+            answers=(Says(who="mia", answer="edit", arguments={"user": "kim", "group": "prod-admin", "hours": 2}),),
+        ),
+        _turn(
+            "answered by a person in the tool's stead",
+            "support-7",
+            ("issue_credit", {"customer": "C-11", "amount": 40.0}),
+            answers=(Says(who="ana", answer="respond", response="It was credited yesterday."),),
+        ),
+        _turn(
+            "passed on to somebody else, who approves",
+            "ops-11",
+            ("grant_access", {"user": "lee", "group": "staging", "hours": 8}),
+            answers=(
+                Says(who="tom", answer="delegate", delegate_to="ana"),
+                Says(who="ana", answer="approve", after=0.5),
+            ),
+        ),
+        _turn(
+            "in doubt, and settled by a person who has looked",
+            "ops-12",
+            ("sync_inventory", {"warehouse": "south"}),
+            answers=(
+                Says(who="ana", answer="respond", response={"warehouse": "south", "synchronised": True}, kind="settle"),
             ),
         ),
     )
