@@ -20,7 +20,7 @@ VALUES = CHART / "ci/default-values.yaml"
 
 
 def helm(*words: str) -> subprocess.CompletedProcess[str]:
-    """What helm says. Neither helm nor Go is among what a machine must have: without both the test is skipped by name."""
+    """What helm says. A machine need have neither helm nor Go: without both the test is skipped by name."""
     found = shutil.which("helm") or next(iter(sorted(ROOT.glob(".tools/helm-*/helm"))), None)
     if found is None:
         pytest.skip("no helm on PATH, and none made by `make chart-tools`")
