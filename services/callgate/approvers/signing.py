@@ -83,10 +83,12 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def make_key(approvers: tuple[str, ...], *, issuer: str = ISSUER, audience: str = AUDIENCE) -> SigningKey:
-    """A new key, named by its thumbprint."""
-    private = Ed25519PrivateKey.generate()
-    kid = thumbprint(_packed(private.public_key().public_bytes_raw()))
-    return SigningKey(kid, approvers, issuer, audience, private)
+    """A new key, named by its thumbprint; one whose name a command line would take for an option is not used."""
+    while True:
+        private = Ed25519PrivateKey.generate()
+        kid = thumbprint(_packed(private.public_key().public_bytes_raw()))
+        if not kid.startswith("-"):
+            return SigningKey(kid, approvers, issuer, audience, private)
 
 
 def read_key(path: Path) -> SigningKey:

@@ -13,6 +13,7 @@ import structlog
 from structlog.testing import capture_logs
 from tests.support.signing_values import LEE, PROVIDER_KEY, SAM, document, key_file, known
 
+from callgate.approvers import signing
 from callgate.approvers.file import KeyFile
 from callgate.approvers.keys import added, parse_keys, revoked, thumbprint
 from callgate.approvers.signing import make_key, read_key
@@ -170,3 +171,10 @@ def test_a_private_key_that_cannot_be_used_is_not_shown(tmp_path: Path, changes:
     os.unlink(path)  # noqa: PTH108 - it is gone
     with pytest.raises(BadInput, match="can't be read"):
         read_key(path)
+
+
+def test_no_key_is_named_like_an_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thumbprint may begin with a hyphen; a key that is made must be one that `revoke` can be given."""
+    names = iter(["-hidden", "-", "fine"])
+    monkeypatch.setattr(signing, "thumbprint", lambda _: next(names))
+    assert make_key(("lee",)).kid == "fine"
