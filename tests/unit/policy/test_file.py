@@ -53,7 +53,7 @@ def test_a_change_counts_from_the_next_question_on(path: Path) -> None:
     with capture_logs() as logs:
         assert file.current().default.quorum == 3
         assert file.current().default.quorum == 3
-    assert [(line["before"], line["digest"]) for line in logs] == [(first.digest(), file.current().digest())]
+    assert [(line["before"], line["version"]) for line in logs] == [(first.digest(), file.current().digest())]
 
 
 def test_a_change_that_cannot_be_used_changes_nothing_and_is_said_once(path: Path) -> None:
