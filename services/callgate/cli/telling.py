@@ -37,6 +37,8 @@ def told(event: Event) -> tuple[str, str]:  # noqa: C901, PLR0912 - one case per
             return f"voted: {event.answer}", _said(event.approver, event.comment)
         case BallotCast():
             refusal = f", refused: {event.refusal}" if event.refusal else ""
+            if event.checked:
+                return "edit checked", f"{event.refusal or 'it fits the tool'}, from {event.origin}"
             return "vote checked", f"{event.verification}{refusal}, from {event.origin}"
         case DeadlinePassed():
             return "deadline passed", f"approval {ids.short(event.approval_id)}; on its way behind the votes"
