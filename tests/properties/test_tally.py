@@ -5,26 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.approval_values import APPROVAL, DEADLINE, DIGEST, NOW, question, vote
+from tests.support.approval_values import APPROVAL, DEADLINE, DIGEST, NOW, proposed, question, vote
 from tests.support.handler_bench import DictTable
 
 from callgate.approvals import schedule
 from callgate.approvals import tally as counting
 from callgate.approvals.ballots import Tally
 from callgate.approvals.state import changes, load
-from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast, EscalationLevel
+from callgate.events.approvals import ApprovalDue, ApprovalRequested, ApprovalVoted, BallotCast, EscalationLevel
 from callgate.worker.effects import Effects
 
 Step = ApprovalRequested | BallotCast | ApprovalDue
 
 _times = st.sampled_from([NOW, NOW + 1, NOW + 10, DEADLINE - 1, DEADLINE])
+_PLAIN = ("approve", "reject", "abstain")
+_ALL = (*_PLAIN, "edit", "respond", "delegate")
 _questions = st.builds(
-    lambda quorum, eligible, reminders, levels: question(
+    lambda quorum, eligible, reminders, levels, answers, kind: question(
         quorum=quorum,
         eligible=eligible,
-        answers=("approve", "reject", "abstain"),
+        answers=answers,
+        kind=kind,
         reminders=tuple(reminders),
         escalation=tuple(EscalationLevel(at=at, approvers=("eve",)) for at in levels),
     ),
@@ -32,21 +36,39 @@ _questions = st.builds(
     st.sampled_from([(), ("lee", "sam", "ann")]),
     st.lists(_times, max_size=3),
     st.lists(_times, max_size=2),
+    st.sampled_from([_PLAIN, _ALL, _ALL]),
+    st.sampled_from(["action", "action", "settle"]),
 )
+_REVISED = {
+    digest: proposed(
+        ref=msgspec.structs.replace(proposed().ref, revision=2, digest=digest),
+        arguments=msgspec.Raw(b'{"amount":1}'),
+    )
+    for digest in ("b" * 64, "c" * 64)
+}
 _votes = st.builds(
-    lambda answer, approver, vote_id, digest: vote(answer, approver, vote_id, digest=digest),
+    lambda answer, approver, vote_id, digest, to, said: vote(
+        answer, approver, vote_id, digest=digest, delegate_to=to, response=msgspec.Raw(said)
+    ),
     st.sampled_from(["approve", "approve", "approve", "reject", "withdraw", "abstain", "edit", "respond", "delegate"]),
     st.sampled_from(["lee", "LEE", "sam", "ann", "kim", "bot", "eve"]),
     st.sampled_from(["1", "2", "3"]),
     st.sampled_from([DIGEST, DIGEST, DIGEST, "b" * 64]),
+    st.sampled_from(["sam", "zoe", "kim", "lee", None]),
+    st.sampled_from([b"1", b"1", b"2"]),
 )
 
 
-def _ballot(place: int, drawn: tuple[object, str, float]) -> BallotCast:
-    cast_vote, verification, at = drawn
+def _ballot(place: int, drawn: tuple[ApprovalVoted, str, float, str | None]) -> BallotCast:
+    """An edit is checked where a digest was drawn: as fit where that is one of a revised call, else as unfit."""
+    cast_vote, verification, at, digest = drawn
+    checked = cast_vote.answer == "edit" and digest is not None
     return BallotCast(
+        checked=checked,
+        revised=_REVISED.get(digest or "") if checked else None,
+        refusal="it does not fit" if checked and digest not in _REVISED else None,
         approval_id=APPROVAL,
-        vote=cast_vote,  # type: ignore[arg-type]
+        vote=cast_vote,
         verification=verification,  # type: ignore[arg-type]
         appended_at=at,
         origin=f"approvals.votes/0/{place}",
@@ -58,6 +80,7 @@ _ballots = st.lists(
         _votes,
         st.sampled_from(["trusted", "signed", "refused"]),
         st.sampled_from([NOW - 1, NOW + 1, DEADLINE, DEADLINE + 1]),
+        st.sampled_from(["b" * 64, "b" * 64, "c" * 64, "unfit", None]),
     ),
     max_size=12,
 ).map(lambda drawn: [_ballot(place, each) for place, each in enumerate(drawn)])
@@ -153,6 +176,8 @@ def test_an_approval_rests_on_enough_entitled_people(steps: list[Step]) -> None:
     if tally.result is None or tally.request is None:
         return
     asked = tally.request
+    if "delegate" in asked.answers or asked.kind == "settle":
+        return  # see below
     sound = [
         step.vote
         for step in steps
@@ -198,3 +223,35 @@ def test_when_moments_are_read_changes_no_votes_worth(steps: list[Step]) -> None
     """Reminders and levels that are read late, as after a downtime, leave the result as it is."""
     plain = [step for step in steps if not (isinstance(step, ApprovalDue) and step.kind != "deadline")]
     assert _fold(steps).result == _fold(plain).result
+
+
+@given(_lives())
+def test_every_other_result_rests_on_enough_people_who_said_the_same(steps: list[Step]) -> None:
+    """Edited, responded and settled: by as many different people as the quorum asks, none of them barred."""
+    tally = _fold(steps)
+    if tally.result is None or tally.request is None or tally.result.resolution in {"rejected", "expired"}:
+        return
+    found, asked = tally.result, tally.request
+    people = {name.casefold() for name in found.approvers}
+    assert len(people) == len(found.approvers) >= max(1, asked.quorum)
+    assert not people & {"kim", "bot"}
+    assert (found.resolution == "edited") == (found.revised is not None)
+    assert (found.resolution == "settled") == (asked.kind == "settle") == (found.settled is not None)
+    said = {
+        (
+            step.vote.approver,
+            step.vote.answer,
+            bytes(step.vote.response or b""),
+            step.revised and step.revised.ref.digest,
+        )
+        for step in steps
+        if isinstance(step, BallotCast) and step.verification != "refused" and step.refusal is None
+    }
+    if found.resolution == "responded":
+        assert all((name, "respond", bytes(found.response or b""), None) in said for name in found.approvers)
+    if found.revised is not None:
+        digest = found.revised.ref.digest
+        edits = {name for name, answer, _, of in said if answer == "edit" and of == digest}
+        yeses = {name for name, answer, _, _ in said if answer == "approve"}
+        assert edits
+        assert set(found.approvers) <= edits | yeses
