@@ -21,6 +21,7 @@ from callgate.executor import claim as claims
 from callgate.executor import ending, gate, order, running
 from callgate.executor.claim import Standing
 from callgate.executor.ending import Place
+from callgate.executor.limits import Limits
 from callgate.executor.memory import Memory
 from callgate.executor.questions import Questions
 from callgate.failures import TemporaryFailure
@@ -58,6 +59,7 @@ class Runner:
         self._switches = switches
         self._metrics = metrics
         self._memory = Memory()
+        self._limits = Limits()
         self._tools: set[asyncio.Task[running.Result]] = set()
 
     def passage(self, decided: ActionDecided, context: Context) -> gate.Passage:
@@ -90,6 +92,10 @@ class Runner:
         )
         assert claimed.horizon is not None
         assert claimed.token is not None
+        entry = self._entry(decided)
+        now, until = context.clock.now(), claimed.start_by or 0.0
+        if entry is not None and not self._limits.take(entry.tool, claimed.token, until=until, now=now):
+            raise TemporaryFailure(f"{entry.tool.name} runs as often at once as it may")
         self._memory.claimed(claimed.token)
         # What keeps no order holds up nothing from here on; the others do until they have ended.
         free = order.is_free(decided.action)
@@ -222,6 +228,7 @@ class Runner:
         token = claimed.token
         assert token is not None
         self._memory.started(token, started)
+        self._limits.started(entry.tool, token)
         # The claim's horizon was reckoned with the time-out that the event carries: no start may outlast it.
         seconds = min(entry.tool.timeout_seconds, decided.action.timeout_seconds)
         limit = self._settings.output_bytes
@@ -231,6 +238,7 @@ class Runner:
 
         def came_back(done: asyncio.Task[running.Result]) -> None:
             self._tools.discard(done)
+            self._limits.ended(entry.tool, token)
             if not done.cancelled():
                 self._memory.ended(token, done.result())
 

@@ -73,6 +73,9 @@ def _check_fields(tool: Tool) -> None:
         raise _bad(tool, f"timeout_seconds {seconds!r} is out of range", f"Use seconds up to {_TIMEOUT_MOST:g}")
     if not math.isfinite(seconds):
         raise _bad(tool, "timeout_seconds is not finite", f"Use seconds up to {_TIMEOUT_MOST:g}")
+    places: Any = tool.concurrency
+    if places is not None and (isinstance(places, bool) or not isinstance(places, int) or places < 1):
+        raise _bad(tool, f"concurrency {places!r} is no number of places", "Use a whole number from 1, or leave it out")
     for field in ("honours", "sensitive", "kinds"):
         names = getattr(tool, field)
         if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) and name for name in names):

@@ -41,6 +41,7 @@ class Options(TypedDict, total=False):
     effect: Effect
     probe: Callable[[Call, Arguments], Any]
     timeout_seconds: float
+    concurrency: int | None
     parallel: bool
     honours: tuple[str, ...]
     sensitive: tuple[str, ...]

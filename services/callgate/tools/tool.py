@@ -52,6 +52,9 @@ class Tool:
     """For `verifiable`: says whether the effect happened: True, False, or None for unknown."""
     timeout_seconds: float = 30.0
     """Beyond it the action is in doubt."""
+    concurrency: int | None = None
+    """How often it may run at once in one executor process; others wait, and hold up nobody but their own session.
+    None: as often as the worker has slots. A thread that outlives its time-out no longer counts."""
     parallel: bool = False
     """May run beside other calls of its session; otherwise effects keep the response's order."""
     honours: tuple[str, ...] = ()
