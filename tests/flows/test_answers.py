@@ -45,7 +45,7 @@ async def say(gate: Whole, question: ApprovalRequested, answer: Any, who: str = 
         name: msgspec.Raw(orjson.dumps(content.pop(name))) for name in ("arguments", "response") if name in content
     }
     vote = ApprovalVoted(
-        vote_id=f"{answer} by {who}",
+        vote_id=f"{answer} by {who} {content.get('comment', '')}",
         approval_id=question.approval_id,
         digest=question.action.ref.digest,
         answer=answer,
