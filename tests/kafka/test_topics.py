@@ -16,7 +16,7 @@ from tests.support.log_engines import all_leases, clear, take
 from tests.support.processes import environment, running
 
 from callgate.cli.opening import Place
-from callgate.cli.play.custody import GROUPS
+from callgate.cli.play.custody import GROUPS, OPTIONAL_GROUPS
 from callgate.clock import SystemClock
 from callgate.control.view import ControlView
 from callgate.events.topics import CATALOGUE
@@ -35,6 +35,9 @@ T = TypeVar("T")
 
 N = 2
 
+ALL_GROUPS = (*GROUPS, *OPTIONAL_GROUPS)
+"""Every group that a log has topics for."""
+
 
 class Site:
     """A prefix of its own on the session's broker."""
@@ -46,7 +49,7 @@ class Site:
         self.names = Names(self.prefix)
         self.topic = TopicSettings(prefix=self.prefix, partitions=N)
         self.options = client_options(bootstrap, KafkaSettings())
-        self.wanted = desired(self.topic, GROUPS)
+        self.wanted = desired(self.topic, ALL_GROUPS)
 
     @property
     def place(self) -> Place:
@@ -107,7 +110,7 @@ def test_applying_twice_changes_nothing_the_second_time(site: Site) -> None:
     """Everything is made once and N recorded once; the second apply finds nothing to do, and check nothing serious."""
     first = site.callgate("topics", "apply", "--partitions", str(N), "--json")
     assert first.code == 0
-    assert len(first.json()["changes"]) == len(CATALOGUE) + len(GROUPS) + 1
+    assert len(first.json()["changes"]) == len(CATALOGUE) + len(ALL_GROUPS) + 1
     again = site.callgate("topics", "apply", "--json")
     assert (again.code, again.json()["changes"]) == (0, [])
     assert run(agreed_partitions(site.options, site.names)) == N

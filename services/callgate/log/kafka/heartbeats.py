@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 from aiokafka.errors import KafkaError, NoError, RebalanceInProgressError, for_code
 from aiokafka.protocol.group import HeartbeatRequest
 
 from callgate.clock import Clock
+
+beside: ContextVar[bool] = ContextVar("beside", default=False)
+"""Set while offsets are told for lag tools. The library gives the membership up where such a commit comes at the wrong
+moment of a rebalance (F3); that is for the heartbeats to say, and for nobody else."""
 
 MARGIN = 0.2
 """The part of a session by which the proof expires early: clocks drift, and the answer itself takes time to use."""
@@ -49,6 +54,8 @@ class Heartbeats:
             return answered
 
         def reset_generation() -> None:
+            if beside.get():
+                return
             reset()
             if coordinator is self._coordinator:
                 self.forget()

@@ -24,7 +24,7 @@ from aiokafka.errors import KafkaError
 from callgate.log.kafka import clients
 from callgate.log.kafka.assignor import Holding, LeaseAssignor, Share
 from callgate.log.kafka.claiming import Claim, NotOurs
-from callgate.log.kafka.heartbeats import Heartbeats
+from callgate.log.kafka.heartbeats import Heartbeats, beside
 from callgate.log.kafka.lease import KafkaLease
 from callgate.log.port import CommitUnknown, Lease, LeaseLost, LogUnavailable
 
@@ -217,9 +217,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
     async def _begin_anew(self) -> None:
         self._heartbeats.forget()
         self._put_out()
-        await clients.stop(self._consumer)
-        if self._telling is not None:
-            self._telling.cancel()
+        await self._part()
         await self._join()
 
     async def _claim(self, number: int) -> None:
@@ -305,8 +303,16 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
 
     async def _tell(self, offsets: Mapping[TopicPartition, int]) -> None:
         # Best effort: lag tools may be a little behind, and nothing of ours depends on it.
+        beside.set(True)  # of this task, and of what the library begins for it
         with suppress(KafkaError, ValueError):
             await self._consumer.commit(offsets)
+
+    async def _part(self) -> None:
+        # What still tries to tell offsets would look for a coordinator for ever, and connect to whom it asks.
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.wait((self._telling,))
+        await clients.stop(self._consumer)
 
     async def _leave(self) -> None:
         if self._keeping is not None:
@@ -322,5 +328,5 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
                 await asyncio.gather(*(lease.release() for lease in list(self._held.values())))
         for lease in list(self._held.values()):
             lease.end()
-        await clients.stop(self._consumer)
+        await self._part()
         self._log.left(self)
