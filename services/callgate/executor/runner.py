@@ -7,11 +7,9 @@ settles it: by another start where the tool says that this is harmless, by its p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
-import orjson
 import structlog
 
 from callgate.control.scopes import Subject, Switches
@@ -19,6 +17,7 @@ from callgate.events.actions import ActionDecided, Effect, Status
 from callgate.events.states import State
 from callgate.executor import claim as claims
 from callgate.executor import ending, gate, order, running
+from callgate.executor.calling import arguments_of, call_of, response_of
 from callgate.executor.claim import Standing
 from callgate.executor.ending import Place
 from callgate.executor.limits import Limits
@@ -28,7 +27,6 @@ from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 from callgate.settings import ExecutorSettings
 from callgate.telemetry.metrics import Metrics
-from callgate.tools.tool import Call
 from callgate.tools.toolbox import Entry, Toolbox
 from callgate.worker.effects import Context, Effects, Timer
 
@@ -76,7 +74,7 @@ class Runner:
             now=context.clock.now(),
             status=ended.status,
             via="gate",
-            output=_response(decided) if ended.status == "responded" else None,
+            output=response_of(decided) if ended.status == "responded" else None,
             error=None if ended.status == "responded" else ended.reason,
         )
 
@@ -131,7 +129,7 @@ class Runner:
                 return self.turned_away(decided, place, passage, context)
             again = now + AGAIN_LATER_SECONDS if isinstance(passage, gate.Wait) else None
         if way == "probe" and entry is not None:
-            found = await running.probe(entry.tool, _call(decided), _arguments(decided))
+            found = await running.probe(entry.tool, call_of(decided), arguments_of(decided))
             if found is not None:
                 return self._probed(decided, place, standing, context, found=found)
             again = now + AGAIN_LATER_SECONDS
@@ -233,7 +231,7 @@ class Runner:
         seconds = min(entry.tool.timeout_seconds, decided.action.timeout_seconds)
         limit = self._settings.output_bytes
         task = asyncio.create_task(
-            running.run(entry.tool, _call(decided), _arguments(decided), seconds=seconds, output_bytes=limit)
+            running.run(entry.tool, call_of(decided), arguments_of(decided), seconds=seconds, output_bytes=limit)
         )
 
         def came_back(done: asyncio.Task[running.Result]) -> None:
@@ -306,7 +304,7 @@ class Runner:
             raise TemporaryFailure("its tool may still be running", delay=standing.horizon - now)
         status: Status = word.settled or "unknown"
         self._count(before, status, "person")
-        response = _response(decided)
+        response = response_of(decided)
         return ending.end(
             before, place, context.table, now=now, status=status, via="person",
             claim=standing, output=response, error=None if response is not None else word.told,
@@ -381,20 +379,3 @@ class Runner:
     def _count(self, decided: ActionDecided, status: str, via: str) -> None:
         ref = decided.action.ref
         self._metrics.finished(status, via, ref.tool, decided.action.domain, ref.tenant)
-
-
-def _call(decided: ActionDecided) -> Call:
-    ref, raw = decided.action.ref, decided.decision.constraints
-    given = orjson.loads(bytes(raw)) if raw is not None else {}
-    constraints = given if isinstance(given, dict) else {"unreadable": given}
-    return Call(action_id=ref.id, tenant=ref.tenant, session=ref.session, agent=ref.agent, constraints=constraints)
-
-
-def _arguments(decided: ActionDecided) -> Mapping[str, Any]:
-    arguments: Mapping[str, Any] = orjson.loads(bytes(decided.action.arguments))
-    return arguments
-
-
-def _response(decided: ActionDecided) -> bytes | None:
-    response: msgspec.Raw | None = decided.decision.response
-    return bytes(response) if response is not None else None
