@@ -135,6 +135,12 @@ async def stop(client: Any) -> None:
         await abandon(client)
         stopping.cancel()
         await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
+        # A consumer closes its connections last, after the good-bye to a coordinator that may be dead.
+        connections = getattr(client, "_client", None)
+        if connections is not None:
+            with suppress(KafkaError, OSError, TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await connections.close()
 
 
 def stop_behind(client: Any) -> None:
