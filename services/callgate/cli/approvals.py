@@ -13,7 +13,7 @@ import click
 from callgate.cli.answering import COMMANDS, find
 from callgate.cli.asked import print_question, row, shown
 from callgate.cli.comparing import differences, last_such
-from callgate.cli.needing import commands
+from callgate.cli.needing import commands, so_far
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.policies import policy
 from callgate.cli.printing import as_json, table
@@ -106,6 +106,8 @@ def show(approval: str, address: str | None, json_: bool) -> None:  # noqa: FBT0
         click.echo(f"{'outdated':10} {outdated}")
     print_votes(votes)
     if question.standing(now) == "open":
+        if (progress := so_far(question.request, votes)) is not None:
+            click.echo(visible(f"{'so far':10} {progress}"))
         for command in commands(question.request):
             click.echo(f"{'answer':10} {command}")
 

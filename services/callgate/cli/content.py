@@ -10,6 +10,7 @@ import click
 import msgspec
 import orjson
 
+from callgate.cli.needing import better_arguments
 from callgate.cli.views import Question
 from callgate.events import ids
 from callgate.failures import BadInput
@@ -53,14 +54,10 @@ def edited_arguments(question: Question, given: str | None, *, better: bool) -> 
 
 
 def _better(question: Question) -> bytes:
-    """BIGHUB's better action as arguments: an object of some of them takes the place of those it names."""
-    raw = question.request.decision.better_action
-    value = None if raw is None else orjson.loads(bytes(raw))
-    inner = value.get("arguments", value) if isinstance(value, dict) else None
-    before = orjson.loads(bytes(question.request.action.arguments))
-    if not isinstance(inner, dict) or not inner or not inner.keys() <= before.keys():
+    found = better_arguments(question.request)
+    if found is None:
         raise BadInput("--better", "BIGHUB's better action is no set of this call's arguments", "Use --arguments")
-    return orjson.dumps({**before, **inner})
+    return orjson.dumps(found)
 
 
 def _by_hand(before: bytes) -> bytes:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
 from callgate.cli.wording import moment
 from callgate.events import ids
 from callgate.events.approvals import ApprovalRequested
@@ -40,9 +45,30 @@ _COMMANDS = {
 _SETTLING = ("settle {} happened", "settle {} did-not-happen", "settle {} happened --result JSON")
 
 
+def better_arguments(request: ApprovalRequested) -> dict[str, Any] | None:
+    """All arguments as BIGHUB's better action would have them; None where it is no set of this call's arguments."""
+    raw = request.decision.better_action
+    value = None if raw is None else orjson.loads(bytes(raw))
+    inner = value.get("arguments", value) if isinstance(value, dict) else None
+    before = orjson.loads(bytes(request.action.arguments))
+    if not isinstance(inner, dict) or not inner or not isinstance(before, dict) or not inner.keys() <= before.keys():
+        return None
+    return {**before, **inner}
+
+
+def so_far(request: ApprovalRequested, votes: Sequence[Mapping[str, Any]]) -> str | None:
+    """How many of several approvals there are; None where one is enough."""
+    if request.quorum <= 1:
+        return None
+    given = {vote["approver"] for vote in votes if vote["answer"] in {"approve", "edit"} and not vote["refusal"]}
+    return f"{len(given)} of {request.quorum}{': ' + ', '.join(sorted(given)) if given else ''}"
+
+
 def commands(request: ApprovalRequested) -> tuple[str, ...]:
     """The commands that answer, one for each answer that the question allows."""
     shapes: list[str] = [shape for answer, shape in _COMMANDS.items() if answer in request.answers]
+    if "edit" in request.answers and better_arguments(request) is not None:
+        shapes.insert(0, "edit {} --better")
     if request.kind == "settle":
         shapes = [*_SETTLING, *(shape for shape in shapes if shape.startswith(("delegate", "abstain")))]
     return tuple(f"callgate approvals {shape.format(ids.short(request.approval_id))}" for shape in shapes)

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.approval_values import APPROVAL, proposed, question, review, vote
+from tests.support.approval_values import cast as ballot
 from tests.support.command import Ran, callgate
 from tests.support.planted import plant, records
 
@@ -158,3 +159,23 @@ def test_watching_tells_a_question_a_vote_and_a_result(tmp_path: Path) -> None:
     assert "1234" not in (lines[0] or "")
     assert lines[1] == f"{SHORT}  is approved by lee"
     assert line_of(vote(), 0.0) is None
+
+
+def test_a_better_action_that_fits_is_the_first_command(tmp_path: Path) -> None:
+    """BIGHUB's own proposal is one command away, and changes only what it names."""
+    better = review(better_action=msgspec.Raw(b'{"arguments":{"amount":1}}'))
+    asked(tmp_path / "log.db", decision=better)
+    assert f"answer     callgate approvals edit {SHORT} --better" in run(tmp_path / "log.db", "show", SHORT).out
+    assert run(tmp_path / "log.db", "edit", SHORT, "--better", "--wait", "0").code == 3
+    (voted,) = cast(tmp_path / "log.db")
+    assert bytes(voted.arguments or b"") == b'{"amount":1,"pin":"1234"}'
+
+
+def test_show_says_how_many_of_several_there_are(tmp_path: Path) -> None:
+    """Where two are needed and one has approved, both numbers and the name are said; a refused vote does not count."""
+    ballots = [
+        ballot(vote(), origin="v/0/0"),
+        ballot(vote(approver="eve"), origin="v/0/1", verification="refused", refusal="no signature"),
+    ]
+    asked(tmp_path / "log.db", *ballots, quorum=2)
+    assert "so far     1 of 2: lee" in run(tmp_path / "log.db", "show", SHORT).out
