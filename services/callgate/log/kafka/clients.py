@@ -34,7 +34,10 @@ sender.BACKOFF_OVERRIDE = 0.003
 That takes a few milliseconds; the library's own 20 would stand between any two commits of a busy lease."""
 
 _behind: set[asyncio.Task[None]] = set()
-"""What goes on beside; held here, because the loop itself would forget it."""
+"""What goes on beside; held here, because the loop itself would forget it. Each comes to its end within seconds."""
+
+_starting: set[asyncio.Future[None]] = set()
+"""Starts that nobody waits for any more."""
 
 
 def reader(options: Mapping[str, Any], *, committed: bool = True, patient: bool = False) -> Any:
@@ -128,42 +131,58 @@ async def start(client: Any, seconds: float) -> None:
 
 
 async def stop(client: Any) -> None:
-    """Stop a client whose work is done. Its own stop may wait for brokers that are gone: it is given up on then."""
+    """Stop a client whose work is done. Its own stop may wait for brokers that are gone: it is given up on then.
+
+    Whoever stops waiting for it leaves it to come to its end: connections that are not closed here, nobody closes.
+    """
+    await asyncio.wait((_leave_behind(_stop(client)),))
+
+
+async def _stop(client: Any) -> None:
     stopping = asyncio.ensure_future(_stopped(client))
     await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
-    if not stopping.done():
-        await abandon(client)
-        stopping.cancel()
-        await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
-        # A consumer closes its connections last, after the good-bye to a coordinator that may be dead.
-        connections = getattr(client, "_client", None)
-        if connections is not None:
-            with suppress(KafkaError, OSError, TimeoutError):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await connections.close()
+    if stopping.done() and not stopping.cancelled():
+        return
+    # The library closes the connections last: after a good-bye to a coordinator that may be dead, and never where it
+    # takes the end of one of its own tasks, which it has cancelled, for its own.
+    if _is_producer(client):
+        await _abandon(client)
+    stopping.cancel()
+    await asyncio.wait((stopping,), timeout=_STOP_SECONDS)
+    await _disconnect(client)
 
 
 def stop_behind(client: Any) -> None:
     """Stop a client beside whatever goes on: what others have given it to send is still sent."""
-    _leave_behind(stop(client))
+    _leave_behind(_stop(client))
 
 
 async def abandon(client: Any) -> None:
     """Cut off a client: what it has not sent is not sent any more, and nothing is waited for."""
-    sending = getattr(client, "_sender", None)
-    if sending is None:
-        with suppress(KafkaError, OSError, TimeoutError):
-            async with asyncio.timeout(_STOP_SECONDS):
-                await client.stop()
+    await asyncio.wait((_leave_behind(_abandon(client)),))
+
+
+async def _abandon(client: Any) -> None:
+    if not _is_producer(client):
+        await _stop(client)
         return
     client._closed = True  # noqa: SLF001 - its own stop would first wait for its batches
     _heard(client)
-    if sending.sender_task is not None:
-        sending.sender_task.cancel()
-        await asyncio.wait((sending.sender_task,), timeout=_STOP_SECONDS)
+    sender_task = client._sender.sender_task  # noqa: SLF001 - the library has no other way
+    if sender_task is not None:
+        sender_task.cancel()
+        await asyncio.wait((sender_task,), timeout=_STOP_SECONDS)
+    await _disconnect(client)
+
+
+def _is_producer(client: Any) -> bool:
+    return hasattr(client, "_sender")
+
+
+async def _disconnect(client: Any) -> None:
     with suppress(KafkaError, OSError, TimeoutError):
         async with asyncio.timeout(_STOP_SECONDS):
-            await client.client.close()
+            await (client.client if _is_producer(client) else client._client).close()  # noqa: SLF001 - the same
 
 
 def _heard(client: Any) -> None:
@@ -178,22 +197,32 @@ def _heard(client: Any) -> None:
 
 
 async def settled() -> None:
-    """Wait until what was left to itself has come to its end; not for ever."""
-    if _behind:
-        await asyncio.wait(list(_behind), timeout=2 * _STOP_SECONDS)
+    """Wait until what was left to itself has come to its end; what is still starting then is cut off."""
+    for patience in (2 * _STOP_SECONDS, None):
+        if _behind:
+            await asyncio.wait(list(_behind), timeout=patience)
+        for starting in list(_starting):
+            starting.cancel()
 
 
 async def _late(starting: asyncio.Future[None], client: Any) -> None:
-    await asyncio.wait((starting,), timeout=REQUEST_SECONDS)
+    _starting.add(starting)
+    try:
+        await asyncio.wait((starting,), timeout=REQUEST_SECONDS)
+    finally:
+        _starting.discard(starting)
     starting.cancel()
     await asyncio.wait((starting,), timeout=_STOP_SECONDS)
-    await abandon(client)
+    if starting.done() and not starting.cancelled():
+        starting.exception()  # it was said to whoever waited that this took too long
+    await _abandon(client)
 
 
-def _leave_behind(work: Coroutine[Any, Any, None]) -> None:
+def _leave_behind(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
     task = asyncio.ensure_future(work)
     _behind.add(task)
     task.add_done_callback(_behind.discard)
+    return task
 
 
 async def _stopped(client: Any) -> None:

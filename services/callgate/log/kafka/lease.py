@@ -24,6 +24,10 @@ from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Outgoing
 READ_SECONDS = 0.5
 """How long one read waits at the most, so that a lease that is wanted back says so soon."""
 
+ENDING_SECONDS = 2.0
+"""How long a lease that has ended lets a commit go on that is under way. With brokers that answer that is enough for it
+to say how it ended; with brokers that are gone it would keep its connections for half a minute."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -207,8 +211,10 @@ class KafkaLease:
         self._done.update(unit.progress)
 
     async def _stop(self) -> None:
-        async with self._writing:  # a commit that runs comes to its own end
-            await asyncio.gather(self._claimed.transactions.abandon(), self._claimed.reader.close())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ENDING_SECONDS), self._writing:
+                pass
+        await asyncio.gather(self._claimed.transactions.abandon(), self._claimed.reader.close())
 
     def _write(self, record: Outgoing, now: int) -> Write:
         return Write(self._names.topic(record.topic), record.partition, record.key, record.value, record.headers, now)

@@ -196,8 +196,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
                 else:
                     lease.close_within(self._closing_seconds)
         for number, task in list(self._claiming.items()):
-            if number not in self._assigned:
-                task.cancel()
+            if number not in self._assigned and not task.cancelling():
+                task.cancel()  # once: a second time would cut off its cleaning up
 
     async def _check_membership(self) -> None:
         """Errors of the library's own tasks come out only where they are asked for, and hold up everything else."""
@@ -319,7 +319,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             self._keeping.cancel()
             await asyncio.wait((self._keeping,))
         for task in list(self._claiming.values()):
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
         if self._claiming:
             await asyncio.wait(list(self._claiming.values()))
         with suppress(TimeoutError):

@@ -8,8 +8,8 @@ no more use: whoever owns it starts a new one in the right place, never here.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,9 @@ class Transactions:
         # A commit that has been sent is decided: more time finds out how.
         self._commit_seconds = 2 * kafka.transaction_seconds
         self._producer = clients.transactional(options, kafka, transactional_id)
+        self._deadline: asyncio.Timeout | None = None
+        """Of what is under way."""
+        self._abandoned = False
 
     async def start(self) -> None:
         """Fence every earlier producer of the same id, and abort what it had begun. Raises `LogUnavailable`."""
@@ -66,7 +69,7 @@ class Transactions:
             return []
         futures, offsets = await self._sent(writes)
         try:
-            async with asyncio.timeout(self._commit_seconds):
+            async with self._within(self._commit_seconds):
                 await self._producer.commit_transaction()
         except Exception as error:
             # Also where we hear that we are fenced: an earlier attempt of the same request may have come through.
@@ -78,13 +81,25 @@ class Transactions:
         await clients.stop(self._producer)
 
     async def abandon(self) -> None:
-        """The same where it is known to be of no use: nothing is waited for."""
+        """The same where it is known to be of no use: nothing is waited for, and a commit under way ends at once."""
+        self._abandoned = True
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time())
         await clients.abandon(self._producer)
+
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[None]:
+        async with asyncio.timeout(seconds) as deadline:
+            self._deadline = deadline
+            try:
+                yield
+            finally:
+                self._deadline = None
 
     async def _sent(self, writes: Sequence[Write]) -> tuple[list[asyncio.Future[Any]], list[tuple[int, int]]]:
         futures: list[asyncio.Future[Any]] = []
         try:
-            async with asyncio.timeout(self._send_seconds):
+            async with self._within(self._send_seconds):
                 await self._producer.begin_transaction()
                 batches, offsets = built(self._producer, writes)
                 for batch, topic, partition in batches:
@@ -108,10 +123,11 @@ class Transactions:
         Nothing is tried again with this producer, however harmless the failure: the library has counted on past the
         batches that failed, and the brokers would refuse whatever comes next as out of order.
         """
-        with suppress(Exception):
-            # For the readers: they would wait for the brokers to do it.
-            async with asyncio.timeout(ABORT_SECONDS):
-                await self._producer.abort_transaction()
+        if not self._abandoned:
+            with suppress(Exception):
+                # For the readers: they would wait for the brokers to do it.
+                async with self._within(ABORT_SECONDS):
+                    await self._producer.abort_transaction()
         raise LeaseLost(f"the producer {self._id} has come to its end ({_name(failure)})") from failure
 
 
