@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -223,76 +223,96 @@ def key_file(folder: Path) -> str:
     return str(path)
 
 
-async def forestalled(bench: Bench, session: str, digest: str) -> None:
-    """What a requester who knows every id can send before the call is even proposed."""
+@asynccontextmanager
+async def attacked(engine: Engine, folder: Path) -> AsyncIterator[Bench]:
+    """A gate whose votes must be signed, or be covered by an id token."""
+    policy, effects = folder / "approvals.toml", Counter[str]()
+    policy.write_text(POLICY)
+    async with (
+        key_server() as server,
+        small_gate(
+            folder,
+            toolbox_of(effects),
+            policy=REVIEW,
+            log=await engine.open(),
+            approval_policy=str(policy),
+            trusted=False,
+            keys=key_file(folder),
+            oidc_issuer=server.issuer,
+            oidc_client=IDENTITIES.client,
+        ) as gate,
+    ):
+        server.provide(PROVIDER_KEY)
+        yield Bench(gate, server.issuer, effects)
+
+
+async def attack_before(bench: Bench, session: str, digest: str) -> int:
+    """What a requester who knows every id can send before the call is even proposed; how many votes those are."""
     action = ids.action_id(bench.turn(session), 0, 0, "c0")
     where = ballot_partition("acme", "pay", bench.partitions)
     approval = ids.approval_id(where, action, 1, 0, "action")
     vote = ApprovalVoted(vote_id="early", approval_id=approval, digest=digest, answer="approve", approver="lee")
-    await write(bench.gate.log, vote, signed(KIM, vote), signed(LEE, vote, digest="f" * 64))
+    early = vote, signed(KIM, vote), signed(LEE, vote, digest="f" * 64)
+    await write(bench.gate.log, *early)
+    return len(early)
+
+
+async def attack_open(bench: Bench, makings: Mapping[str, Making], wanted: Mapping[str, str]) -> int:
+    """Each attack twice, and a flood under lee's name at a question of its own."""
+    votes = [
+        make(bench.wish(session, "approve" if wanted[session] == "reject" else "reject"))
+        for session, make in makings.items()
+    ]
+    flood = [bench.wish("flooded", "approve", vote_id=f"junk {number}") for number in range(JUNK)]
+    await write(bench.gate.log, *votes, *votes, *flood)
+    return 2 * len(votes) + len(flood)
+
+
+async def attack_after(bench: Bench, wanted: Mapping[str, str]) -> None:
+    """Somebody entitled, whose vote would have counted, says the opposite when all is said."""
+    late = [
+        signed(LEE, bench.wish(session, "approve" if answer == "reject" else "reject", vote_id="late"))
+        for session, answer in wanted.items()
+    ]
+    await write(bench.gate.log, *late)
+
+    async def counted() -> bool:
+        refusals = await bench.refusals()
+        return all(any("already" in why for why in refusals[session]) for session in wanted)
+
+    await until(counted)
 
 
 @pytest.mark.parametrize("engine", ["plain", "hostile 1", "kafka"], indirect=True)
 async def test_an_attack_changes_no_result_and_is_seen(engine: Engine, tmp_path: Path) -> None:
-    """Each attack wants the opposite of what the entitled say then, about a call that all have in common.
-
-    Also one before its question, ones after the resolution, and a flood under lee's name.
-    """
-    policy, effects = tmp_path / "approvals.toml", Counter[str]()
-    policy.write_text(POLICY)
-    async with AsyncExitStack() as stack:
-        server = await stack.enter_async_context(key_server())
-        server.provide(PROVIDER_KEY)
-        entrance: dict[str, Any] = {
-            "trusted": False,
-            "keys": key_file(tmp_path),
-            "approval_policy": str(policy),
-            "oidc_issuer": server.issuer,
-            "oidc_client": IDENTITIES.client,
-        }
-        running = small_gate(tmp_path, toolbox_of(effects), policy=REVIEW, log=await engine.open(), **entrance)
-        bench = Bench(await stack.enter_async_context(running), server.issuer, effects)
-        sent = attacks(server.issuer)
+    """Each attack wants the opposite of what the entitled say then, about a call that all have in common."""
+    async with attacked(engine, tmp_path) as bench:
+        log, sent = bench.gate.log, attacks(bench.issuer)
         wanted = {session: "reject" if place % 2 else "approve" for place, session in enumerate(sent)}
         wanted |= {"flooded": "reject", "forestalled": "reject"}
 
         await bench.ask("flooded")
-        await forestalled(bench, "forestalled", bench.questions["flooded"].action.ref.digest)
+        cast = await attack_before(bench, "forestalled", bench.questions["flooded"].action.ref.digest)
         await bench.ask(*sent, "forestalled")
-        for session, (make, _) in sent.items():
-            wish = bench.wish(session, "approve" if wanted[session] == "reject" else "reject")
-            await write(bench.gate.log, *[make(wish)] * 2)
-        flood = (bench.wish("flooded", "approve", vote_id=f"junk {number}") for number in range(JUNK))
-        await write(bench.gate.log, *flood)
-        cast = 3 + 2 * len(sent) + JUNK
+        cast += await attack_open(bench, {session: make for session, (make, _) in sent.items()}, wanted)
         await bench.judged(cast)
-        assert await everything(bench.gate.log, topics.RESOLVED) == []
-        assert not effects
+        assert await everything(log, topics.RESOLVED) == []
+        assert not bench.effects
 
         for session, answer in wanted.items():
             await bench.answer(session, answer)
         ends = {session: {"approve": "executed", "reject": "rejected"}[answer] for session, answer in wanted.items()}
         assert await bench.ends(wanted) == ends
-        cast += 2 * len(wanted)
+        await attack_after(bench, wanted)
 
-        for session, answer in wanted.items():
-            late = bench.wish(session, "approve" if answer == "reject" else "reject", vote_id="late")
-            await write(bench.gate.log, signed(LEE, late))
-        await bench.judged(cast + len(wanted))
-
-        async def counted() -> bool:
-            refusals = await bench.refusals()
-            return all(any("already" in why for why in refusals[session]) for session in wanted)
-
-        await until(counted)
         refusals = await bench.refusals()
         for session, (_, why) in sent.items():
             assert any(why in each for each in refusals[session]), (session, why, refusals[session])
         early = " | ".join(sorted(refusals["forestalled"]))
         assert all(why in early for why in ("not signed", "nobody answers their own request", "other arguments")), early
-        resolved = await everything(bench.gate.log, topics.RESOLVED)
+        resolved = await everything(log, topics.RESOLVED)
         by = Counter(event.approvers for event in resolved if isinstance(event, ApprovalResolved))
         assert by == Counter({"approve": ("sam",), "reject": (ANN,)}[answer] for answer in wanted.values())
         runs = {bench.questions[session].action.ref.id: 1 for session, answer in wanted.items() if answer == "approve"}
-        assert effects == runs
-        assert await everything(bench.gate.log, topics.DEADLETTERS) == []
+        assert bench.effects == runs
+        assert await everything(log, topics.DEADLETTERS) == []

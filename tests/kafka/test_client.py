@@ -11,9 +11,19 @@ from pathlib import Path
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 from tests.flows import test_client, test_sync_client
+from tests.support.brokers import broker
+from tests.support.log_engines import kafka_engine
+from tests.support.reply_values import completed, reply, write
 from tests.support.whole import Whole, on_kafka
 
+from callgate.client.client import Client
+from callgate.clock import SystemClock
+from callgate.events.turns import TurnOrigin
+from callgate.log.kafka import offsets, reading
+
+AWAY = "the log is away: who waits goes on waiting"
 RESUMING = """
 import asyncio, sys
 import orjson
@@ -70,3 +80,29 @@ async def test_an_agent_is_served_as_on_the_embedded_log(
             assert found[name]["execution"]["last"]["status"] == "executed", name
         assert found["resumed"] == found["ran"]
         assert [step["type"] for step in found["streamed"]][-2:] == ["final_response", "response_done"]
+
+
+async def test_a_wait_outlasts_brokers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told the end, though a reader heard nothing and nobody could say whether there was anything."""
+    monkeypatch.setattr(reading, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(offsets, "ASK_SECONDS", 1.0)
+    with broker() as breakable:
+        engine = kafka_engine("kafka", breakable.address)
+        log = await engine.open()
+        try:
+            client = Client(log, SystemClock())
+            key = client.turn_key(TurnOrigin(tenant="acme", session="s-1", turn="1", agent="bot"))
+            await write(log, reply(key))
+            waiting = [asyncio.create_task(client.wait(key, 60)) for _ in range(2)]
+            await asyncio.sleep(1.0)  # for both to have begun
+            breakable.pause()
+            with capture_logs() as logs:
+                async with asyncio.timeout(30):
+                    while sum(each["event"] == AWAY for each in logs) < 2:  # noqa: ASYNC110 - a log tells nobody
+                        await asyncio.sleep(0.1)
+            breakable.resume()
+            await write(log, completed(key))
+            assert [end is not None and end.status for end in await asyncio.gather(*waiting)] == ["completed"] * 2
+        finally:
+            breakable.resume()
+            await engine.close()
