@@ -29,6 +29,7 @@ async def test_what_is_dated_ahead_of_the_brokers_is_not_written_and_the_reason_
     assert await values(log, OUT) == []
     joined = await log.join(GROUP, (IN,))
     with pytest.raises(LogUnavailable, match=CLOCK):
-        assert await joined.claim(10.0) is None
+        for _ in range(20):
+            assert await joined.claim(0.5) is None
     await publish(log, [b"in"])
     assert await values(log, IN) == [b"in"], "entrances are dated by the brokers"
