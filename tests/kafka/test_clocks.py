@@ -6,7 +6,7 @@ import pytest
 from tests.support.log_engines import GROUP, IN, OUT, Engine, publish, sent, values
 
 from callgate.clock import SystemClock
-from callgate.log.port import LogUnavailable
+from callgate.log.port import Group, LogUnavailable
 
 CLOCK = "this machine's clock is far ahead of the brokers'"
 
@@ -19,6 +19,12 @@ class Ahead(SystemClock):
         return super().now() + 7200
 
 
+async def looking(group: Group) -> None:
+    """Ask for a lease until the group has a reason why there is none."""
+    for _ in range(20):
+        assert await group.claim(0.5) is None
+
+
 async def test_what_is_dated_ahead_of_the_brokers_is_not_written_and_the_reason_is_said(engine: Engine) -> None:
     """They refuse it before they write: whoever publishes knows that it is not there, and no lease can be claimed."""
     engine.clock = Ahead()
@@ -29,7 +35,6 @@ async def test_what_is_dated_ahead_of_the_brokers_is_not_written_and_the_reason_
     assert await values(log, OUT) == []
     joined = await log.join(GROUP, (IN,))
     with pytest.raises(LogUnavailable, match=CLOCK):
-        for _ in range(20):
-            assert await joined.claim(0.5) is None
+        await looking(joined)
     await publish(log, [b"in"])
     assert await values(log, IN) == [b"in"], "entrances are dated by the brokers"
