@@ -18,7 +18,7 @@ from tests.support.log_engines import Engine
 from tests.support.serving import everything, until, write
 from tests.support.signing_values import IDENTITIES, LEE, PROVIDER_KEY, SAM, document, id_vote, signed_as
 from tests.support.small_gate import REVIEW, SmallGate, small_gate, statuses
-from tests.support.whole import message
+from tests.support.whole import TIMEOUT_SECONDS, message
 
 from callgate.approvals.state import TALLY, decode_tally
 from callgate.approvers.keys import revoked
@@ -207,7 +207,7 @@ def toolbox_of(effects: Counter[str]) -> Toolbox:
     """The one tool, which leaves a mark."""
     box = Toolbox()
 
-    @box.tool
+    @box.tool(timeout_seconds=TIMEOUT_SECONDS)
     def pay(n: int, *, call: Call) -> int:
         effects[call.action_id] += 1
         return n
