@@ -18,7 +18,7 @@ from tests.support.log_engines import kafka_engine
 from tests.support.reply_values import completed, reply, write
 from tests.support.whole import Whole, on_kafka
 
-from callgate.client.client import Client
+from callgate.client.client import Client, Reply
 from callgate.clock import SystemClock
 from callgate.events.turns import TurnOrigin
 from callgate.log.kafka import offsets, reading
@@ -84,25 +84,35 @@ async def test_an_agent_is_served_as_on_the_embedded_log(
 
 async def test_a_wait_outlasts_brokers_that_are_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waits is told the end, though a reader heard nothing and nobody could say whether there was anything."""
-    monkeypatch.setattr(reading, "STALL_SECONDS", 0.5)
-    monkeypatch.setattr(offsets, "ASK_SECONDS", 1.0)
     with broker() as breakable:
         engine = kafka_engine("kafka", breakable.address)
         log = await engine.open()
+        client, heard = Client(log, SystemClock()), list[Reply]()
+        key = client.turn_key(TurnOrigin(tenant="acme", session="s-1", turn="1", agent="bot"))
+
+        async def hear() -> None:
+            async for said in client.replies(key):
+                heard.append(said)
+
+        hearing = asyncio.create_task(hear())
         try:
-            client = Client(log, SystemClock())
-            key = client.turn_key(TurnOrigin(tenant="acme", session="s-1", turn="1", agent="bot"))
-            await write(log, reply(key))
-            waiting = [asyncio.create_task(client.wait(key, 60)) for _ in range(2)]
-            await asyncio.sleep(1.0)  # for both to have begun
-            breakable.pause()
-            with capture_logs() as logs:
+            for count in (1, 2):  # the second can't come from the scan any more
+                await write(log, reply(key))
                 async with asyncio.timeout(30):
-                    while sum(each["event"] == AWAY for each in logs) < 2:  # noqa: ASYNC110 - a log tells nobody
-                        await asyncio.sleep(0.1)
+                    while len(heard) < count:  # noqa: ASYNC110 - a list tells nobody
+                        await asyncio.sleep(0.05)
+            monkeypatch.setattr(reading, "STALL_SECONDS", 0.5)
+            monkeypatch.setattr(offsets, "ASK_SECONDS", 1.0)
+            with capture_logs() as logs:
+                breakable.pause()
+                async with asyncio.timeout(30):
+                    while all(each["event"] != AWAY for each in logs):  # noqa: ASYNC110 - nor does a log
+                        await asyncio.sleep(0.05)
             breakable.resume()
             await write(log, completed(key))
-            assert [end is not None and end.status for end in await asyncio.gather(*waiting)] == ["completed"] * 2
+            await asyncio.wait_for(hearing, 60)
         finally:
             breakable.resume()
+            hearing.cancel()
             await engine.close()
+        assert [type(each).__name__ for each in heard] == ["ActionReply", "ActionReply", "TurnCompleted"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
 import structlog
@@ -28,6 +28,10 @@ _logger = structlog.get_logger(__name__)
 
 _Heard = tuple[int, Event] | BaseException
 """An event and its offset, or why nothing more will come."""
+
+
+def _tell(topic: str, failure: LogUnavailable) -> None:
+    _logger.warning("the log is away: who waits goes on waiting", topic=topic, reason=failure.reason)
 
 
 class Subscription:
@@ -50,7 +54,9 @@ class Subscription:
         if self._start is not None:
             topic, partition = self._place
             # The reader was at work before the scan began, so nothing falls between the two.
-            scanned = outlasting(lambda start: self._log.scan(topic, partition, start), self._start, self._place)
+            scanned = outlasting(
+                lambda starts: self._log.scan(topic, partition, starts[partition]), topic, {partition: self._start}
+            )
             async with aclosing(scanned) as records:
                 async for record in records:
                     after = record.offset
@@ -156,9 +162,9 @@ class _Reader:
     async def _run(self, start: int) -> None:
         try:
             followed = outlasting(
-                lambda start: self._log.follow(self._topic, [self._partition], {self._partition: start}),
-                start,
-                (self._topic, self._partition),
+                lambda starts: self._log.follow(self._topic, [self._partition], starts),
+                self._topic,
+                {self._partition: start},
             )
             async with aclosing(followed) as records:
                 async for record in records:
@@ -188,22 +194,26 @@ def turn_of(event: Event) -> str:
 
 
 async def outlasting(
-    read: Callable[[int], AsyncIterator[Record]], start: int, place: tuple[str, int]
+    read: Callable[[Mapping[int, int]], AsyncIterator[Record]],
+    topic: str,
+    starts: Mapping[int, int],
+    tell: Callable[[str, LogUnavailable], None] = _tell,
 ) -> AsyncGenerator[Record, None]:
-    """The records that `read` gives from `start` on, and from where it was on when the log has been away."""
+    """The records that `read` gives from `starts` per partition, and from where it was when the log has been away.
+
+    `tell` hears each time that it is. Raises `LogClosed`.
+    """
+    at = dict(starts)
     while True:
         try:
-            async with aclosing(closable(read(start))) as records:
+            async with aclosing(closable(read(dict(at)))) as records:
                 async for record in records:
-                    start = record.offset + 1
+                    at[record.partition] = record.offset + 1
                     yield record
         except LogClosed:
             raise
         except LogUnavailable as failure:
-            topic, partition = place
-            _logger.warning(
-                "the log is away: who waits goes on waiting", topic=topic, partition=partition, reason=failure.reason
-            )
+            tell(topic, failure)
             await asyncio.sleep(AGAIN_SECONDS)
         else:
             return
