@@ -133,6 +133,7 @@ def test_every_variable_that_is_read_has_a_known_name() -> None:
             "KAFKA_PASSWORD",
             "KAFKA_KEY_PASSWORD",
             "MODEL_KEY",
+            "MODEL_WEBHOOK_SECRET",
             "NOTIFY_WEBHOOK_SECRET",
             "NOTIFY_SLACK_URL",
             "NOTIFY_SMTP_PASSWORD",

@@ -19,7 +19,7 @@ from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.topics import DAY, IDENTITY_WINDOW
-from callgate.events.turns import TurnOrigin, TurnRecorded, TurnSubmitted
+from callgate.events.turns import AnswerAnnounced, TurnOrigin, TurnRecorded, TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
 from callgate.proposer import pending, state
@@ -65,8 +65,8 @@ class ProposerHandler:
         self._log = structlog.get_logger(__name__)
 
     def lane(self, event: Event, record: Record) -> str:  # noqa: ARG002 - the port's signature
-        """The session's: its turns are read, and its actions answered, one at a time."""
-        return state.lane_of(*_owner(event))
+        """The session's: its turns are read, and its actions answered, one at a time; or the model's, about that."""
+        return state.ask_lane(event.turn_key) if isinstance(event, AnswerAnnounced) else state.lane_of(*_owner(event))
 
     def tenant(self, event: Event) -> str:
         """See `Handler.tenant`."""
@@ -83,6 +83,8 @@ class ProposerHandler:
                 return await self._waiting(doubt, context)
             case ActionDecided() as decided:
                 return await self._waiting(decided, context) if decided.decision.verdict == "review" else NOTHING
+            case AnswerAnnounced() as announced:
+                return self._model.announced(announced, context) if self._model is not None else NOTHING
             case other:
                 message = f"the proposer has no use for {other.TYPE}"
                 raise PermanentFailure(message)
