@@ -16,6 +16,7 @@ from callgate.cli.serving import run
 from callgate.environment import load, names
 from callgate.notifier import service as notifier
 from callgate.policy.document import parse
+from callgate.proposer import announcing
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/callgate"
@@ -110,6 +111,8 @@ def test_what_is_rendered_exists_in_the_code(values: Path) -> None:
         ("env.CALLGATE_NOTIFY_SMTP_PASSWORD=x", "env.CALLGATE_NOTIFY_SMTP_PASSWORD: is not taken here"),
         ("approvalPolicy=x env.CALLGATE_APPROVAL_POLICY=/policy", "approvalPolicy: is there"),
         ("networkPolicy.enabled=true", "networkPolicy.egress: is empty"),
+        ("modelWebhook.enabled=true", "modelWebhook: needs the proposer"),
+        ("env.CALLGATE_MODEL_WEBHOOK_SECRET=x", "env.CALLGATE_MODEL_WEBHOOK_SECRET: is not taken here"),
     ],
 )
 def test_guards_refuse(change: str, message: str) -> None:
@@ -196,13 +199,17 @@ def test_every_pod_has_one_network_policy() -> None:
         own = given["services"]["evaluator"]["egress"] if service == "evaluator" else []
         assert rest == [*given["networkPolicy"]["egress"], *own]
         metrics = {"from": given["networkPolicy"]["metricsFrom"], "ports": [{"port": "telemetry"}]}
-        assert rule["ingress"] == ([] if service == "topics" else [metrics])
+        notices = {"from": given["modelWebhook"]["from"], "ports": [{"port": "notices"}]}
+        let_in = {"topics": [], "proposer": [metrics, notices]}
+        assert rule["ingress"] == let_in.get(service, [metrics])
     assert of_kind(rendered(), "NetworkPolicy") == []
 
 
 def test_without_readers_of_metrics_nothing_is_let_in() -> None:
     """An empty list of peers would let everybody in, so there is no rule at all."""
-    rules = of_kind(rendered("networkPolicy.metricsFrom=null", values=EVERYTHING), "NetworkPolicy")
+    rules = of_kind(
+        rendered("networkPolicy.metricsFrom=null,modelWebhook.from=null", values=EVERYTHING), "NetworkPolicy"
+    )
     assert rules
     assert all(each["spec"]["ingress"] == [] for each in rules)
 
@@ -219,6 +226,33 @@ def test_pods_have_an_account_of_their_own() -> None:
     yours = rendered("serviceAccount.create=false,serviceAccount.name=yours")
     assert of_kind(yours, "ServiceAccount") == []
     assert {part["spec"]["serviceAccountName"] for part in pods(yours).values()} == {"yours"}
+
+
+def test_notices_reach_the_proposers() -> None:
+    """The Service leads to a port on which the proposers are told to listen, with all that they need for it."""
+    parts = rendered(values=EVERYTHING)
+    (service,) = of_kind(parts, "Service")
+    found = [
+        each
+        for each in pods(parts).values()
+        if service["spec"]["selector"].items() <= each["metadata"]["labels"].items()
+    ]
+    (container,) = [container for each in found for container in each["spec"]["containers"]]
+    assert container["name"] == "proposer"
+    environment = {each["name"]: each["value"] for each in container["env"]}
+    ports = {each["name"]: each["containerPort"] for each in container["ports"]}
+    assert str(ports[service["spec"]["ports"][0]["targetPort"]]) == environment["CALLGATE_MODEL_WEBHOOK_PORT"]
+    secrets = {"CALLGATE_MODEL_KEY": "key", "CALLGATE_MODEL_WEBHOOK_SECRET": "s" * 16}
+    assert {f"{name}_FILE" for name in secrets} <= set(environment)
+    plain = {name: text for name, text in environment.items() if not name.endswith("_FILE")}
+    announcing.check(load({**plain, **secrets}).model)
+    assert of_kind(rendered(), "Service") == []
+
+
+def test_no_service_is_taken_for_a_setting() -> None:
+    """Kubernetes writes variables for Services, and one of a release called callgate would begin like ours."""
+    for part in pods(rendered(values=EVERYTHING)).values():
+        assert part["spec"]["enableServiceLinks"] is False
 
 
 def test_images_may_need_a_password() -> None:

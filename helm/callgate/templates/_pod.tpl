@@ -11,8 +11,11 @@
 {{- if not (or $e.CALLGATE_NOTIFY_WEBHOOKS $e.CALLGATE_NOTIFY_SMTP_HOST $given.CALLGATE_NOTIFY_SLACK_URL_FILE) }}{{ fail "env: notifier needs CALLGATE_NOTIFY_WEBHOOKS, CALLGATE_NOTIFY_SMTP_HOST or, in secretFiles, CALLGATE_NOTIFY_SLACK_URL_FILE" }}{{ end }}
 {{- if and $e.CALLGATE_NOTIFY_WEBHOOKS (not $given.CALLGATE_NOTIFY_WEBHOOK_SECRET_FILE) }}{{ fail "secretFiles: notifier needs CALLGATE_NOTIFY_WEBHOOK_SECRET_FILE for its webhooks" }}{{ end }}
 {{- end }}
+{{- if .Values.modelWebhook.enabled }}
+{{- if not (and $on.proposer $given.CALLGATE_MODEL_KEY_FILE $given.CALLGATE_MODEL_WEBHOOK_SECRET_FILE $e.CALLGATE_MODEL_BACKGROUND_SECONDS) }}{{ fail "modelWebhook: needs the proposer, CALLGATE_MODEL_KEY_FILE and CALLGATE_MODEL_WEBHOOK_SECRET_FILE in secretFiles, and CALLGATE_MODEL_BACKGROUND_SECONDS in env" }}{{ end }}
+{{- end }}
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}{{ fail "networkPolicy.egress: is empty; without a rule to the brokers nothing works" }}{{ end }}
-{{- range $n, $_ := $e }}{{- if or (regexMatch "_(KEY|PASSWORD|SECRET|KEY_PASSWORD|SLACK_URL)$" $n) (has $n (list "CALLGATE_LOG" "CALLGATE_TOOLS" "CALLGATE_TELEMETRY_HOST" "CALLGATE_TELEMETRY_PORT")) }}{{ fail (printf "env.%s: is not taken here; secrets go into secretFiles, the rest has a value of its own" $n) }}{{ end }}{{- end }}
+{{- range $n, $_ := $e }}{{- if or (regexMatch "_(KEY|PASSWORD|SECRET|KEY_PASSWORD|SLACK_URL)$" $n) (has $n (list "CALLGATE_LOG" "CALLGATE_TOOLS" "CALLGATE_TELEMETRY_HOST" "CALLGATE_TELEMETRY_PORT" "CALLGATE_MODEL_WEBHOOK_HOST" "CALLGATE_MODEL_WEBHOOK_PORT")) }}{{ fail (printf "env.%s: is not taken here; secrets go into secretFiles, the rest has a value of its own" $n) }}{{ end }}{{- end }}
 {{- $drain := float64 (default "20" $e.CALLGATE_WORKER_DRAIN_SECONDS) }}
 {{- if le (float64 .Values.terminationGracePeriodSeconds) $drain }}{{ fail "terminationGracePeriodSeconds: must be above CALLGATE_WORKER_DRAIN_SECONDS" }}{{ end }}
 {{- end }}
@@ -42,6 +45,11 @@ env:
   # Probes are asked from outside the pod.
   - {name: CALLGATE_TELEMETRY_HOST, value: "0.0.0.0"}
   - {name: CALLGATE_TELEMETRY_PORT, value: "9464"}
+  {{- if and $v.modelWebhook.enabled (eq .service "proposer") }}
+  # The Service comes from outside the pod.
+  - {name: CALLGATE_MODEL_WEBHOOK_HOST, value: "0.0.0.0"}
+  - {name: CALLGATE_MODEL_WEBHOOK_PORT, value: {{ $v.modelWebhook.port | quote }}}
+  {{- end }}
   {{- range $n, $t := $v.env }}
   - {name: {{ $n }}, value: {{ $t | quote }}}
   {{- end }}
@@ -80,6 +88,8 @@ volumeMounts:
 
 {{- define "callgate.pod" -}}
 automountServiceAccountToken: false
+# Variables that name a Service could be taken for settings.
+enableServiceLinks: false
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets: [{{ range $i, $name := . }}{{ if $i }}, {{ end }}{name: {{ $name | quote }}}{{ end }}]
 {{- end }}
