@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,19 +16,25 @@ from openai import AsyncOpenAI
 from tests.support.small_gate import counting
 from tests.support.whole import settings_for
 
+from callgate.cli.checker.facts import gather
+from callgate.cli.checker.judge import judge
 from callgate.cli.hosting import SERVICES, hosted
 from callgate.client.client import Client
 from callgate.clock import SystemClock
+from callgate.control.view import ControlView
 from callgate.events import topics
 from callgate.events.codec import decode
 from callgate.events.turns import AnswerAnnounced, TurnCompleted, TurnOrigin
 from callgate.log.address import open_log
 from callgate.log.port import Log
 from callgate.log.sqlite.hostile import Hostility
-from callgate.proposer.announcing import PATH
+from callgate.proposer.announcing import PATH, taking
+from callgate.proposer.openai_model import OpenaiModel
 from callgate.sandbox.model.notices import EVENTS
 from callgate.sandbox.service import Sandbox
 from callgate.settings import Secret
+from callgate.telemetry.metrics import Metrics
+from callgate.worker.host import Host
 
 TWO_ROUNDS = 'call act {"n": 1}\nthen\ncall act {"n": 2}'
 POLL_SECONDS = 40.0
@@ -60,8 +66,13 @@ class Gate:
 
 
 @asynccontextmanager
-async def told_gate(path: Path, *, seed: int | None = None, subscribed: bool = True) -> AsyncIterator[Gate]:
-    """All services on a log, hostile where a seed is given, and a provider that knows where notices go."""
+async def told_gate(
+    path: Path, *, seed: int | None = None, subscribed: bool = True, elsewhere: bool = False
+) -> AsyncIterator[Gate]:
+    """All services on a log, hostile where a seed is given, and a provider that knows where notices go.
+
+    With `elsewhere` that is to another process of the proposer's, which has no turn.
+    """
     (port,) = free_ports(1)
     clock, url, ran = SystemClock(), f"http://127.0.0.1:{port}{PATH}", list[int]()
     async with (
@@ -80,15 +91,23 @@ async def told_gate(path: Path, *, seed: int | None = None, subscribed: bool = T
             webhook_secret=Secret(endpoint.signing_secret),
         )
         hostile = None if seed is None else Hostility(seed=seed)
-        log = await open_log(f"sqlite:///{path / 'log.db'}", clock=clock, hostile=hostile)
-        try:
-            async with (
-                hosted(replace(settings, model=model), log, clock, SERVICES, counting(ran)),
-                Client(log, clock) as client,
-            ):
-                yield Gate(log, client, url, ran)
-        finally:
-            await log.close()
+        address = f"sqlite:///{path / 'log.db'}"
+        async with AsyncExitStack() as stack:
+            log = await open_log(address, clock=clock, hostile=hostile)
+            stack.push_async_callback(log.close)
+            if elsewhere:
+                other = await open_log(address, clock=clock)
+                stack.push_async_callback(other.close)
+                metrics, told = Metrics(settings.telemetry), replace(settings, model=model)
+                host = Host(log=other, clock=clock, settings=told, metrics=metrics, control=ControlView(other))
+                await stack.enter_async_context(
+                    taking(host, await stack.enter_async_context(OpenaiModel(model, clock)))
+                )
+                model = replace(model, webhook_port=0)
+            running = hosted(replace(settings, model=model), log, clock, SERVICES, counting(ran))
+            await stack.enter_async_context(running)
+            client = await stack.enter_async_context(Client(log, clock))
+            yield Gate(log, client, url, ran)
 
 
 def ended(turn: TurnCompleted | None) -> tuple[str, int]:
@@ -107,7 +126,15 @@ async def test_answers_are_fetched_when_they_are_announced(tmp_path: Path, seed:
         assert [ended(each) for each in turns] == [("completed", 3)] * 4
         assert time.monotonic() - began < POLL_SECONDS
         assert {event.turn_key for event in await gate.announced()} == set(keys)
+        assert judge(await gather(gate.log, None), {}) == []
     assert sorted(gate.ran) == [1] * 4 + [2] * 4
+
+
+async def test_any_process_may_be_told(tmp_path: Path) -> None:
+    """Where another process takes the notices than the one that has the turn, the turn is told all the same."""
+    async with told_gate(tmp_path, elsewhere=True) as gate:
+        assert ended(await gate.client.wait(await gate.ask("s"), POLL_SECONDS / 2)) == ("completed", 3)
+    assert gate.ran == [1, 2]
 
 
 async def test_a_lost_notice_costs_time_and_nothing_else(tmp_path: Path) -> None:
