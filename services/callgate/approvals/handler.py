@@ -27,10 +27,13 @@ from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 from callgate.telemetry.metrics import Metrics
 from callgate.tools.toolbox import Toolbox
-from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
+from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
 
 FORWARDING_SECONDS = 0.5
 """How long after a deadline its timer waits: the log's clock, which stamps the votes, may be behind this host's."""
+
+EARLY_SECONDS = topics.DAY
+"""How long votes wait for their question: who votes has seen it, so it is there, or nobody has ever asked."""
 
 UNKNOWN = "votes of nobody known"
 """The share of the worker that all votes have together whose sender is not known, or that were refused."""
@@ -120,10 +123,10 @@ class ApprovalHandler:
 
     async def on_timer(self, key: str, context: Context) -> Effects:
         """A deadline sets out for the ballots, a reminder or level goes there; what is too old is forgotten."""
-        if key.startswith(_FORGET):
-            return Effects(put=forgotten(key.removeprefix(_FORGET)))
-        approval_id = key.removeprefix(_NEXT).removeprefix(_DUE)
+        approval_id = key.removeprefix(_FORGET).removeprefix(_NEXT).removeprefix(_DUE)
         tally = load(context.table, approval_id)
+        if key.startswith(_FORGET):
+            return NOTHING if _needed(tally, context) else Effects(put=forgotten(approval_id))
         if tally.request is None or tally.result is not None:
             return NOTHING
         if key.startswith(_NEXT):
@@ -173,8 +176,9 @@ class ApprovalHandler:
 
     def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
         before = load(context.table, event.approval_id)
-        if isinstance(event, BallotCast) and counting.crowded(before):
-            raise PermanentFailure("too many votes wait for a question that nobody has asked")
+        if isinstance(event, BallotCast) and counting.crowded(before, event):
+            # A dead letter of its sender's making: it must not pull the brake, as a failure would, for all the others.
+            return Effects(dead=DeadLettered("too many votes wait for a question that nobody has asked"))
         if isinstance(event, BallotCast) and unchecked(event) and before.request is not None:
             return Effects(publish=(Publish(checked(event, before.request, self._toolbox)),))
         after = _applied(before, event)
@@ -228,7 +232,7 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
                 *_next(event, after),
             )
         case BallotCast(approval_id=lane) if after.request is None:
-            return (Timer(f"{_FORGET}{lane}", lane, now + topics.IDENTITY_WINDOW),)
+            return (Timer(f"{_FORGET}{lane}", lane, now + EARLY_SECONDS),)
         case ApprovalDue() if after.request is not None and after.announced > before.announced:
             return _next(after.request, after)
         case _:
@@ -239,6 +243,14 @@ def _forget(request: ApprovalRequested, context: Context) -> Timer:
     """Set when the approval ends: what is open is not forgotten, and needs no timer for it."""
     lane = request.approval_id
     return Timer(f"{_FORGET}{lane}", lane, max(context.clock.now(), request.deadline) + topics.IDENTITY_WINDOW)
+
+
+def _needed(tally: Tally, context: Context) -> bool:
+    """Whether an approval is open whose early votes were to be forgotten. Its own end sets the time anew."""
+    request = tally.request
+    if request is None or tally.result is not None:
+        return False
+    return context.clock.now() < request.deadline + topics.IDENTITY_WINDOW
 
 
 def _next(request: ApprovalRequested, after: Tally) -> tuple[Timer, ...]:

@@ -208,3 +208,13 @@ async def test_the_state_does_not_repeat_the_question_with_every_vote() -> None:
     assert f"tally/{APPROVAL}" not in bench.table.entries
     await bench.deliver(cast())
     assert len(bench.table.entries[f"tally/{APPROVAL}"]) < 1000
+
+
+async def test_what_is_open_is_not_forgotten() -> None:
+    """A vote that came long before its question has set a time to be forgotten: the question outlives it."""
+    bench = _bench()
+    await bench.deliver(cast())
+    await bench.deliver(question(quorum=2, deadline=DEADLINE + 40 * topics.DAY))
+    await bench.clock.advance(topics.IDENTITY_WINDOW)
+    assert await bench.fire(f"forget/{APPROVAL}") == []
+    assert _decision(await bench.deliver(cast(vote(approver="sam"), origin="y"))).verdict == "allow"

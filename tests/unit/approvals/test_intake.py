@@ -257,3 +257,14 @@ async def test_a_senders_votes_keep_their_order(bench: HandlerBench) -> None:
     first, second = signed_vote(), signed_vote(answer="withdraw", vote_id="w")
     assert bench.handler.lane(first, record) == bench.handler.lane(second, record)
     assert bench.handler.lane(first, record) != bench.handler.lane(signed_vote(SAM), record)
+
+
+async def test_a_vote_that_no_record_could_carry_further_is_refused(tmp_path: Path) -> None:
+    """A vote as large as the entrance takes becomes a small ballot: it can't stop the service, whoever it is from."""
+    trusting = HandlerBench(ApprovalHandler(ApprovalSettings(trusted=True), Metrics(TelemetrySettings())))
+    large = vote("respond", delegate_to="x" * 300_000, comment="y" * 300_000, response=msgspec.Raw(b"1" * 399_000))
+    (ballot,) = await trusting.deliver(large)
+    assert isinstance(ballot, BallotCast)
+    assert ballot.verification == "refused"
+    assert "more than" in (ballot.refusal or "")
+    assert len(msgspec.json.encode(ballot)) < 2000
