@@ -153,7 +153,7 @@ def doubt(  # noqa: PLR0913 - a doubt has this many facts
 
 
 def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effects:
-    """Send an action whose yes is stale back to be evaluated anew."""
+    """Send an action whose yes is stale back to be evaluated anew. A claim that was never used is withdrawn with it."""
     action, ref = decided.action, decided.action.ref
     again = msgspec.structs.replace(
         action,
@@ -166,7 +166,12 @@ def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effec
     standing = Standing(state=State.PROPOSED, revision=ref.revision, attempt=ref.attempt + 1)
     # It may end at home, of which its place at the effect would never hear.
     timers = () if place.home else (forgetting(place, (), now),)
-    return Effects(publish=(Publish(again),), put={place.key: keep(standing)}, timers=timers)
+    return Effects(
+        publish=(Publish(again),),
+        put={place.key: keep(standing)},
+        timers=timers,
+        cancel=(f"{HORIZON}{place.key}",),
+    )
 
 
 def passed(action: ActionProposed, place: Place, table: Table, now: float) -> Effects:

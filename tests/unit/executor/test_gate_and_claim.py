@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.execution_bench import ExecutionBench
+from tests.support.execution_bench import SETTINGS, ExecutionBench
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
 from callgate.events.actions import Status, Verdict
+from callgate.events.control import ControlChanged
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 
@@ -160,6 +161,42 @@ async def test_a_switch_set_after_the_claim_stops_the_start() -> None:
     on.after_commit = lambda stage: on.stop() if stage == 0 else None
     await on.deliver(on.decided(on.proposed()))
     assert on.statuses() == ["killed"]
+    assert not on.starts
+
+
+def _hold(on: ExecutionBench, *, unclear: bool) -> None:
+    change = ControlChanged(kind="hold", changed_by="op", changed_at=0.0)
+    on.switches = on.switches.misread(b"x", 0) if unclear else on.switches.apply(change, 0)
+
+
+@pytest.mark.parametrize("unclear", [False, True])
+async def test_a_hold_set_after_the_claim_puts_the_start_off(*, unclear: bool) -> None:
+    """Nothing starts once a hold is known, nor a record that may be a stop: the call is decided anew, and then runs."""
+    on = bench()
+    on.after_commit = lambda stage: _hold(on, unclear=unclear) if stage == 0 else None
+    await on.deliver(on.decided(on.proposed()))
+    assert not on.starts
+    assert not on.ends()
+    (again,) = on.again()
+    assert (again.ref.attempt, again.cause) == (1, "gate")
+    on.after_commit, on.switches = lambda _: None, Switches()
+    await on.clock.advance(1000.0)
+    await on.fire_due()
+    await on.deliver(on.decided(again))
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
+
+
+async def test_holds_after_every_claim_end_the_call_unstarted() -> None:
+    """A call that was held again and again after its claims is not tried for ever."""
+    on = bench()
+    action = on.proposed()
+    for attempt in range(SETTINGS.attempts):
+        on.switches = Switches()
+        on.after_commit = lambda stage: _hold(on, unclear=False) if stage == 0 else None
+        await on.deliver(on.decided(action))
+        action = on.again()[-1] if attempt + 1 < SETTINGS.attempts else action
+    assert on.statuses() == ["not_executed"]
     assert not on.starts
 
 
