@@ -6,13 +6,17 @@ declares, names that mean a secret nearly everywhere are always masked; a false 
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import Any
 
 MASK = "***"
 """What stands in place of a sensitive value, whatever its type."""
+
+SCRUB_LEAST = 3
+"""Characters of the shortest value that is looked for in a text: as many as the code on a card has."""
 
 _DEPTH = 200
 _REMEMBERED_LENGTH = 100
@@ -44,6 +48,35 @@ def mask(value: Any, sensitive: Collection[str] = ()) -> Any:
 def is_sensitive(name: str, sensitive: Collection[str] = ()) -> bool:
     """Whether a value under `name` is masked."""
     return _sensitive(name, _declared(tuple(sensitive)))
+
+
+def scrubbed(text: str, arguments: Any, sensitive: Collection[str] = ()) -> str:
+    """The text without any value that `mask` would hide in these arguments, as it is or as Python and JSON write it.
+
+    Values of less than `SCRUB_LEAST` characters stay: they stand in every text, and say nothing there.
+    """
+    found: set[str] = set()
+    for value in _hidden(arguments, _declared(tuple(sensitive)), 0):
+        said = value if isinstance(value, str) else json.dumps(value)
+        found |= {said, repr(said)[1:-1], json.dumps(said)[1:-1], json.dumps(said, ensure_ascii=False)[1:-1]}
+    for each in sorted(found, key=len, reverse=True):
+        if len(each) >= SCRUB_LEAST:
+            text = text.replace(each, MASK)
+    return text
+
+
+def _hidden(value: Any, declared: frozenset[str], depth: int, *, within: bool = False) -> Iterator[Any]:
+    """The leaves under sensitive names."""
+    if depth > _DEPTH:
+        return
+    if isinstance(value, dict):
+        for name, child in value.items():
+            yield from _hidden(child, declared, depth + 1, within=within or _sensitive(str(name), declared))
+    elif isinstance(value, list):
+        for child in value:
+            yield from _hidden(child, declared, depth + 1, within=within)
+    elif within and not isinstance(value, bool) and value is not None:
+        yield value
 
 
 def _masked(value: Any, declared: frozenset[str], depth: int) -> Any:
