@@ -10,8 +10,11 @@ from tests.support.execution_bench import SETTINGS, ExecutionBench
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
-from callgate.events.actions import Status, Verdict
+from callgate.events.actions import ActionFinished, Status, Verdict
+from callgate.events.codec import encode
 from callgate.events.control import ControlChanged
+from callgate.executor import ending
+from callgate.executor.ending import Place
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 
@@ -215,6 +218,27 @@ async def test_an_output_over_the_limit_is_left_out() -> None:
     await on.deliver(on.decided(on.proposed()))
     (end,) = on.ends()
     assert (end.status, end.output) == ("executed", None)
+
+
+@pytest.mark.parametrize("better", [0, 400_000, 990_000])
+def test_an_end_always_fits_into_a_record(better: int) -> None:
+    """Whatever the decision carries, its better action and then the output give way: an end is never lost."""
+    on = bench()
+    raw = msgspec.Raw(b'"' + b"y" * better + b'"') if better else None
+    decided = on.decided(on.proposed(), better_action=raw, constraints=msgspec.Raw(b'{"max":1}'))
+    encode(decided, source="test", time=0.0)
+    place = Place.at_home(decided.action)
+    for length in (10, 250_000, 700_000, 999_990):
+        effects = ending.end(
+            decided, place, on.table, now=1.0, status="executed", via="run",
+            output=b'"' + b"x" * length + b'"', error="\x01" * 1000 if length == 10 else None,
+        )  # fmt: skip
+        (event,) = [each.event for each in effects.publish]
+        assert isinstance(event, ActionFinished)
+        encode(event, source="test", time=0.0)
+        assert (event.output is None) == (length == 999_990)
+        assert event.output is not None or "too large" in (event.error or "")
+        assert (event.decision.better_action is None) == (not better or length + better > 990_100)
 
 
 async def test_what_a_tool_raises_is_its_error() -> None:
