@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal
 
 import msgspec
@@ -101,8 +102,12 @@ def size(tally: Tally) -> int:
 
 
 def person(name: str | None) -> str | None:
-    """Spelling with other capitals or blanks makes no second person."""
-    return None if name is None else " ".join(name.split()).casefold()
+    """Spelling with other capitals, blanks, code points for the same letters, or unseen ones makes no second person."""
+    if name is None or name.isascii():
+        return None if name is None else " ".join(name.split()).casefold()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(each for each in folded if unicodedata.category(each) != "Cf")
+    return " ".join(seen.split())
 
 
 def short(comment: str | None) -> str | None:

@@ -48,6 +48,24 @@ def test_a_quorum_counts_people_and_not_votes() -> None:
     assert result.approvers == (" LEE", "sam")
 
 
+_SPELLINGS = (
+    "jose\u0301 i\u0307lk",
+    "JOS\u00c9 \u0130LK",
+    "jos\u00e9\u00a0\u200bi\u0307lk",
+    "\uff4a\uff4f\uff53\u00e9 i\u0307lk",
+)
+
+
+@pytest.mark.parametrize("spelling", _SPELLINGS)
+def test_another_spelling_makes_no_other_person(spelling: str) -> None:
+    """A name that only looks like another, or is written by other code points, is the same requester and voter."""
+    name = "jos\u00e9 i\u0307lk"
+    mine = _open(action=proposed(requester=name), eligible=(spelling, "sam"))
+    assert _after(mine, cast(vote(approver=spelling))).ballots[0].refusal == "nobody answers their own request"
+    twice = _after(_open(quorum=2), cast(vote(approver=name)), cast(vote(approver=spelling, vote_id="2")))
+    assert twice.result is None
+
+
 def test_a_person_may_change_their_mind_while_it_is_open() -> None:
     """A later vote takes the earlier one's place, and a withdrawal leaves none."""
     tally = _after(_open(quorum=2), cast(vote(vote_id="1")), cast(vote("withdraw", vote_id="2")))
