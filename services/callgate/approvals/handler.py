@@ -99,10 +99,13 @@ class ApprovalHandler:
                 return UNKNOWN if sender is None or not self._entrance.known(sender) else f"votes of {sender}"
             case BallotCast(verification="refused"):
                 return UNKNOWN
-            case BallotCast() | ApprovalDue():
-                return COUNTING
             case DeadlinePassed():
                 return "deadlines at the entrance"
+            case ApprovalDue(kind="deadline"):
+                # Anybody can send one on its way, and where it comes from does not show any more.
+                return "deadlines"
+            case BallotCast() | ApprovalDue():
+                return COUNTING
             case _:
                 return ""
 

@@ -20,7 +20,7 @@ from callgate.approvers.waiting import MOST
 from callgate.clock import ManualClock
 from callgate.events import ids
 from callgate.events.actions import ActionDecided
-from callgate.events.approvals import ApprovalVoted, BallotCast
+from callgate.events.approvals import ApprovalDue, ApprovalVoted, BallotCast, DeadlinePassed
 from callgate.events.event import Event
 from callgate.failures import TemporaryFailure
 from callgate.log.port import Record
@@ -203,18 +203,28 @@ def _forged(kid: str, **changes: Any) -> ApprovalVoted:
     return with_signature(vote(**changes), f"{head}.e30.AAAA")
 
 
-KINDS: dict[str, Callable[[int], ApprovalVoted]] = {
+def _passed(number: int) -> DeadlinePassed:
+    return DeadlinePassed(approval_id=ids.located("apr", 0, str(number)), deadline=0.0)
+
+
+def _due(number: int) -> ApprovalDue:
+    return ApprovalDue(approval_id=ids.located("apr", 0, str(number)), kind="deadline", due_at=0.0)
+
+
+KINDS: dict[str, Callable[[int], Event]] = {
     "one name": lambda number: vote(vote_id=str(number)),
     "many names": lambda number: vote(approver=f"junk{number}"),
     "many approvals": lambda number: vote(approval_id=ids.located("apr", 0, str(number))),
     "many keys": lambda number: _forged(f"kid{number}"),
     "another's key": lambda number: _forged(SAM.kid, vote_id=str(number)),
+    "deadlines": _passed,
+    "deadlines among the ballots": _due,
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_junk_delays_nobody(bench: HandlerBench, kind: str) -> None:
-    """Behind 10,000 junk votes of any sort a good one, and a ballot, run within a few runs: counted, not timed."""
+    """Behind 10,000 junk records of any sort a good vote, and a ballot, run within a few runs: counted, not timed."""
     lanes = Lanes(64, 0.5, {})
 
     def add(place: int, event: Event) -> None:
