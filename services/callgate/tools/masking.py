@@ -50,6 +50,33 @@ def is_sensitive(name: str, sensitive: Collection[str] = ()) -> bool:
     return _sensitive(name, _declared(tuple(sensitive)))
 
 
+def unmasked(value: Any, before: Any) -> Any:
+    """What came back from where arguments were shown masked, with what was there before in the place of each mask.
+
+    None where a mask stands for nothing that there was: nobody knows what is meant.
+    """
+    found = _restored(value, before)
+    return None if _holds_mask(found) else found
+
+
+def _restored(value: Any, before: Any) -> Any:
+    if value == MASK:
+        return MASK if before is None else before
+    if isinstance(value, dict) and isinstance(before, dict):
+        return {name: _restored(child, before.get(name)) for name, child in value.items()}
+    if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
+        return [_restored(*pair) for pair in zip(value, before, strict=True)]
+    return value
+
+
+def _holds_mask(value: Any, depth: int = 0) -> bool:
+    """Also where it lies deeper than can be looked through."""
+    if isinstance(value, dict | list):
+        children = value.values() if isinstance(value, dict) else value
+        return depth > _DEPTH or any(_holds_mask(child, depth + 1) for child in children)
+    return bool(value == MASK)
+
+
 def scrubbed(text: str, arguments: Any, sensitive: Collection[str] = ()) -> str:
     """The text without any value that `mask` would hide in these arguments, as it is or as Python and JSON write it.
 
