@@ -154,6 +154,7 @@ def _replaced(earlier: Ballot, later: Ballot) -> Ballot:
 
 
 def _closed(tally: Tally, result: Result) -> Tally:
-    """With its result. What only an open one needs is dropped: it stands on the log."""
+    """With its result. What only an open one needs is dropped, and all evidence where it is too much: see the log."""
     ballots = tuple(msgspec.structs.replace(ballot, response=None) for ballot in tally.ballots)
-    return msgspec.structs.replace(tally, result=result, ballots=ballots, revisions=())
+    closed = msgspec.structs.replace(tally, result=result, ballots=ballots, revisions=())
+    return closed if size(closed) <= STATE_MOST + STATE_SPARE else msgspec.structs.replace(closed, ballots=())

@@ -264,3 +264,19 @@ def test_the_state_of_an_approval_is_bounded_whoever_says_what() -> None:
     assert size(tally) < 1_000_000
     assert any(each.refusal == "too much is kept of this approval already" for each in tally.ballots)
     assert counted(tally, cast(vote("reject", "sam"), origin="no")).result is not None
+
+
+def test_the_end_of_a_full_approval_fits_into_a_record() -> None:
+    """However much evidence there is, the vote that decides is kept with its result: evidence gives way."""
+    tally = _open(answers=_ANSWERS)
+    for answer in ("abstain", "withdraw"):
+        for place in range(300):
+            said = vote(answer, f"{place}" + "\x01" * 250, "\x02" * 240 + answer)
+            tally = counted(tally, cast(said, origin=f"{answer}/{place}"))
+    assert size(tally) > 750_000
+    large = msgspec.Raw(b'"' + b"x" * 262_000 + b'"')
+    ended = counted(tally, cast(vote("respond", response=large), origin="lee"))
+    assert ended.result is not None
+    assert ended.result.response == large
+    assert size(ended) < 1_000_000
+    assert counted(ended, cast(vote(approver="sam"), origin="late")).result == ended.result
