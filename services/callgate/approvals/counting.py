@@ -8,6 +8,9 @@ from callgate.approvals.ballots import CONTENT_MOST, VOTED_AGAIN, VOTES_MOST, Ba
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 from callgate.events.matching import covers
 
+NOT_CHECKED = "the edit was not checked"
+"""Why an edit does not count that nobody has held against its tool, where nothing else speaks against it."""
+
 _COUNTED = frozenset({"approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"})
 _HAPPENED = frozenset({"approve", "respond"})
 
@@ -135,7 +138,7 @@ def _unfit(request: ApprovalRequested, ballot: BallotCast) -> str | None:
     if _size(vote) > CONTENT_MOST:
         return f"the answer holds more than {CONTENT_MOST} bytes"
     if vote.answer == "edit" and ballot.revised is None:
-        return "the edit was not checked"
+        return NOT_CHECKED
     if vote.answer == "edit" and request.kind == "settle":
         return "what is in doubt can't be edited"
     if vote.answer == "respond" and vote.response is None:

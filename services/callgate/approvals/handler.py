@@ -12,7 +12,7 @@ from __future__ import annotations
 from callgate.approvals import closing, schedule
 from callgate.approvals import tally as counting
 from callgate.approvals.ballots import Result, Tally, unchecked
-from callgate.approvals.intake import ballot, hold_approval
+from callgate.approvals.intake import ballot, evidence, hold_approval
 from callgate.approvals.resolving import decided, resolution_effects
 from callgate.approvals.revising import checked
 from callgate.approvals.state import changes, forgotten, load
@@ -183,13 +183,13 @@ class ApprovalHandler:
             # A dead letter of its sender's making: it must not pull the brake, as a failure would, for all the others.
             return Effects(dead=DeadLettered("too many votes wait for a question that nobody has asked"))
         if isinstance(event, BallotCast) and unchecked(event) and before.request is not None:
-            return Effects(publish=(Publish(checked(event, before.request, self._toolbox)),))
+            return Effects(publish=self._checked(event, before, before.request))
         after = _applied(before, event)
         if after is before:
             return NOTHING
         put = changes(event.approval_id, before, after)
         timers = _timers(event, before, after, context)
-        publish = (*_announced(before, after), *self._checks(event, before))
+        publish = (*_announced(before, after), *self._checks(event, before, after))
         if after.result is None or before.result is not None or after.request is None:
             return Effects(publish=publish, put=put, timers=timers)
         waited = after.result.resolved_at - after.request.requested_at
@@ -201,11 +201,22 @@ class ApprovalHandler:
             cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
 
-    def _checks(self, event: Event, before: Tally) -> tuple[Publish, ...]:
+    def _checks(self, event: Event, before: Tally, after: Tally) -> tuple[Publish, ...]:
         """The edits that came before their question, each to be counted once it is checked."""
         if not isinstance(event, ApprovalRequested) or before.request is not None:
             return ()
-        return tuple(Publish(checked(each, event, self._toolbox)) for each in before.early if unchecked(each))
+        found = [self._checked(each, after, event) for each in before.early if unchecked(each)]
+        return tuple(publish for each in found for publish in each)
+
+    def _checked(self, ballot: BallotCast, tally: Tally, request: ApprovalRequested) -> tuple[Publish, ...]:
+        """The edit as it may be counted, or as evidence. Only what may count runs what its tool declares of a call.
+
+        What is said again is said no third time: anybody can write a vote again that they have read.
+        """
+        if counting.known(tally, ballot):
+            return ()
+        refusal = counting.hopeless(tally, request, ballot)
+        return (Publish(checked(ballot, request, self._toolbox) if refusal is None else evidence(ballot, refusal)),)
 
 
 def _announced(before: Tally, after: Tally) -> tuple[Publish, ...]:

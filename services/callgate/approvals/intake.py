@@ -34,6 +34,11 @@ def ballot(vote: ApprovalVoted, record: Record, verdict: Verdict) -> BallotCast:
     )
 
 
+def evidence(ballot: BallotCast, refusal: str) -> BallotCast:
+    """An edit that does not count, whatever it says: without what it says, as a refused vote is kept."""
+    return msgspec.structs.replace(ballot, vote=_short(ballot.vote), checked=True, refusal=refusal)
+
+
 def hold_approval(vote: ApprovalVoted, partitions: int) -> None:
     """Raise PermanentFailure where a vote names no approval of this log: there is no place among the ballots for it."""
     partition = ids.partition_of(vote.approval_id)

@@ -44,7 +44,7 @@ def cast(tally: Tally, ballot: BallotCast) -> Tally:
     """
     if tally.request is None:
         return _waiting(tally, ballot)
-    if unchecked(ballot) or _known(tally, ballot):
+    if unchecked(ballot) or known(tally, ballot):
         return tally
     refusal = counting.refusal(tally, tally.request, ballot)
     if refusal is not None:
@@ -73,6 +73,30 @@ def due(tally: Tally, moment: ApprovalDue) -> Tally:
     if moment.kind != "deadline" or moment.due_at < request.deadline:
         return tally
     return _closed(tally, counting.result(request, "expired", request.deadline, ()))
+
+
+def hopeless(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str | None:
+    """Why an unchecked edit will not count, whatever it says; None where that is for its tool to say."""
+    found = counting.refusal(tally, request, ballot)
+    return None if found == counting.NOT_CHECKED else found
+
+
+def known(tally: Tally, ballot: BallotCast) -> bool:
+    """Whether a vote was cast before, counted or not.
+
+    One that the intake did not believe is known by its place only: it can't use up another's vote id.
+    """
+    believed = ballot.verification != "refused"
+    return any(
+        each.origin == ballot.origin
+        or (
+            believed
+            and each.verified
+            and each.vote_id == ballot.vote.vote_id
+            and person(each.approver) == person(ballot.vote.approver)
+        )
+        for each in tally.ballots
+    )
 
 
 def crowded(tally: Tally, ballot: BallotCast) -> bool:
@@ -111,21 +135,6 @@ def _refused(tally: Tally, request: ApprovalRequested, ballot: BallotCast, refus
     voted = msgspec.structs.replace(tally, ballots=kept)
     room = len(tally.ballots) < EVIDENCE_MOST and size(voted) <= STATE_MOST + STATE_SPARE
     return voted if room else tally
-
-
-def _known(tally: Tally, ballot: BallotCast) -> bool:
-    """A vote that the intake did not believe is known by its place only: it can't use up another's vote id."""
-    believed = ballot.verification != "refused"
-    return any(
-        each.origin == ballot.origin
-        or (
-            believed
-            and each.verified
-            and each.vote_id == ballot.vote.vote_id
-            and person(each.approver) == person(ballot.vote.approver)
-        )
-        for each in tally.ballots
-    )
 
 
 def _ballot(ballot: BallotCast, refusal: str | None, asked: str) -> Ballot:
