@@ -219,7 +219,7 @@ def hold(on: ExecutionBench) -> None:
     on.switches = on.switches.apply(change, on.switches.epoch + 1)
 
 
-@pytest.mark.parametrize("refusal", ["stop", "pause", "unreachable"])
+@pytest.mark.parametrize("refusal", ["stop", "hold", "pause", "unreachable"])
 async def test_a_refused_second_start_does_not_deny_the_first(refusal: str) -> None:
     """Where another start is refused after its claim, the earlier one may still have had its effect: that is doubt."""
     on = bench(effect="idempotent")
@@ -229,6 +229,8 @@ async def test_a_refused_second_start_does_not_deny_the_first(refusal: str) -> N
     def refuse(stage: int) -> None:
         if stage == 0 and refusal == "stop":
             on.stop()
+        if stage == 0 and refusal == "hold":
+            hold(on)
         if stage == 0 and refusal == "pause":
             object.__setattr__(on.clock, "_now", on.clock.now() + SETTINGS.start_seconds + 1)
         if stage == 0 and refusal == "unreachable":
