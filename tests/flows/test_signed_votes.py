@@ -14,12 +14,13 @@ from tests.support.log_engines import Engine
 from tests.support.serving import everything, serving, until, until_there, write
 from tests.support.signing_values import LEE, SAM, key_file
 
+from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvals.service import build
 from callgate.approvals.state import TALLY
 from callgate.approvers.signing import SigningKey, make_key
 from callgate.client.client import Client
 from callgate.clock import SystemClock
-from callgate.events import topics
+from callgate.events import ids, topics
 from callgate.events.actions import ActionDecided
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast
 from callgate.log.port import Log
@@ -129,3 +130,49 @@ async def test_junk_before_a_vote_leaves_it_its_place(engine: Engine, tmp_path: 
 
         await until(judged)
         assert await everything(log, topics.DEADLETTERS) == []
+
+
+def _early_flood(about: str) -> list[ApprovalVoted]:
+    """So many votes on what nobody asked that no more are taken in."""
+    return [
+        LEE.signed(vote("abstain", approval_id=about, vote_id=str(number)), SystemClock().now())
+        for number in range(EVIDENCE_MOST + 40)
+    ]
+
+
+def _changing(asked: ApprovalRequested) -> list[ApprovalVoted]:
+    """Somebody who can't make up their mind, and says so at length."""
+    said = msgspec.Raw(b'"' + b"x" * 200_000 + b'"')
+    chatty = [
+        LEE.signed(
+            vote("respond", approval_id=asked.approval_id, vote_id=f"r{number}", comment="é" * 9000, response=said),
+            SystemClock().now(),
+        )
+        for number in range(3)
+    ]
+    short = [
+        _signed(asked, LEE, answer="abstain", vote_id=f"{number}", comment="\x01" * COMMENT_MOST)
+        for number in range(500)
+    ]
+    return [*chatty, *short]
+
+
+@pytest.mark.parametrize("engine", ["plain", "kafka"], indirect=True)
+@pytest.mark.parametrize("flood", ["early", "changing"])
+async def test_whoever_may_vote_can_stop_nobody_elses_approvals(engine: Engine, tmp_path: Path, flood: str) -> None:
+    """However much one known key says, about whatever, the service goes on, and the others' questions are answered."""
+    async with _running(engine, tmp_path) as log:
+        first, second = _question(0, log.partitions), _question(8, log.partitions)
+        answers = ("approve", "reject", "respond", "abstain")
+        first = msgspec.structs.replace(first, quorum=2, answers=answers)
+        await write(log, first)
+        await write(log, *(_early_flood(ids.located("apr", 0, "x")) if flood == "early" else _changing(first)))
+        await write(log, second)
+
+        async def counted() -> bool:
+            return len(await _ballots(log)) >= len(_early_flood("apr_000_x") if flood == "early" else _changing(first))
+
+        await until(counted)
+        await write(log, _signed(second, SAM), _signed(first, SAM, answer="reject"))
+        await until_there(log, topics.DECIDED, 2)
+        assert len(await everything(log, topics.DECIDED)) == 2
