@@ -86,9 +86,11 @@ def _settled(request: ApprovalRequested, current: list[Ballot]) -> Result | None
     for answers, settled in ((_HAPPENED, "executed"), ({"reject"}, "not_executed")):
         deciding = [ballot for ballot in current if ballot.answer in answers]
         if len(deciding) >= max(1, request.quorum):
-            responses = [ballot.response for ballot in deciding if ballot.response is not None]
+            said = {bytes(ballot.response) for ballot in deciding if ballot.response is not None}
             found = result(request, "settled", deciding[-1].appended_at, deciding)
-            return msgspec.structs.replace(found, settled=settled, response=responses[-1] if responses else None)
+            # One result may stand beside a plain yes. Of two that differ nobody knows which is true.
+            response = msgspec.Raw(said.pop()) if len(said) == 1 else None
+            return msgspec.structs.replace(found, settled=settled, response=response)
     return None
 
 

@@ -191,6 +191,14 @@ def test_a_response_to_what_is_in_doubt_says_that_it_happened() -> None:
     assert (result(tally).settled, result(tally).response) == ("executed", msgspec.Raw(b'{"ref":7}'))
 
 
+def test_contradicting_results_of_what_is_in_doubt_are_none() -> None:
+    """That it happened is agreed on; the model is not told one person's result against another's."""
+    tally = opened(kind="settle", quorum=2)
+    for place, who in enumerate(("lee", "max"), 1):
+        tally = after(tally, says("respond", who, place, response=msgspec.Raw(b'"by %s"' % who.encode())))
+    assert (result(tally).settled, result(tally).response) == ("executed", None)
+
+
 def test_what_is_in_doubt_cannot_be_edited() -> None:
     """There is nothing to run any more: an edit of it is refused."""
     tally = after(opened(kind="settle"), edit())
