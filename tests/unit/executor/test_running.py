@@ -245,3 +245,24 @@ async def test_a_long_error_is_cut_after_it_was_masked() -> None:
     result = await run(function, {"card": "4111222233334444"}, sensitive=("card",))
     assert isinstance(result, Raised)
     assert "4111" not in result.error
+
+
+class Speechless(Exception):  # noqa: N818 - it is what it is
+    """An error that can't say what it is."""
+
+    def __str__(self) -> str:
+        """See the class."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_an_error_that_can_not_be_shown_is_an_error(*, threaded: bool) -> None:
+    """Whatever a tool raises ends its run: one that nobody can read is named by its class."""
+
+    def function(*_: object) -> None:
+        raise Speechless
+
+    async def late(*_: object) -> None:
+        function()
+
+    assert await run(function if threaded else late) == Raised("Speechless")
