@@ -7,6 +7,7 @@ import msgspec
 from callgate.approvals.ballots import CONTENT_MOST, VOTED_AGAIN, VOTES_MOST, Ballot, Result, Tally, person
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 from callgate.events.matching import covers
+from callgate.tools import strict_json
 
 NOT_CHECKED = "the edit was not checked"
 """Why an edit does not count that nobody has held against its tool, where nothing else speaks against it."""
@@ -143,10 +144,21 @@ def _unfit(request: ApprovalRequested, ballot: BallotCast) -> str | None:
         return NOT_CHECKED
     if vote.answer == "edit" and request.kind == "settle":
         return "what is in doubt can't be edited"
-    if vote.answer == "respond" and vote.response is None:
-        return "a response is missing"
+    if vote.answer == "respond":
+        return _unreadable(vote)
     if vote.answer == "delegate":
         return _misdelegated(request, vote, ballot.appended_at)
+    return None
+
+
+def _unreadable(vote: ApprovalVoted) -> str | None:
+    """What is wrong with a response: it becomes the tool's result, and an event carries what no reader can take."""
+    if vote.response is None:
+        return "a response is missing"
+    try:
+        strict_json.loads(bytes(vote.response))
+    except strict_json.NotStrict as error:
+        return f"the response is not JSON that everybody reads alike: {error}"
     return None
 
 
