@@ -93,7 +93,11 @@ async def probe(tool: Tool, call: Call, arguments: Mapping[str, Any]) -> bool | 
             found = await _in_thread(lambda: ask(call, arguments))
             if inspect.isawaitable(found):
                 found = await found
-    except Exception:  # noqa: BLE001 - a probe that fails has found out nothing
+    except asyncio.CancelledError:
+        if _cancelling():
+            raise
+        return None
+    except (Exception, SystemExit):  # noqa: BLE001 - a probe that fails has found out nothing
         return None
     return found if isinstance(found, bool) else None
 

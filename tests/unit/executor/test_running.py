@@ -266,3 +266,33 @@ async def test_an_error_that_can_not_be_shown_is_an_error(*, threaded: bool) -> 
         function()
 
     assert await run(function if threaded else late) == Raised("Speechless")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(1), Speechless()])
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_whatever_a_probe_raises_it_has_found_out_nothing(error: BaseException, *, threaded: bool) -> None:
+    """It ends neither the process nor the settling, which would begin again and again with the same end."""
+
+    def ask(*_: object) -> bool:
+        raise error
+
+    async def late(*_: object) -> bool:
+        return ask()
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=ask if threaded else late)
+    assert await running.probe(tool, CALL, {}) is None
+
+
+async def test_a_probe_that_is_cut_off_passes_it_on() -> None:
+    """Whoever ends the worker is not mistaken for the probe's own cancelling."""
+
+    async def late(*_: object) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=late)
+    task = asyncio.create_task(running.probe(tool, CALL, {}))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
