@@ -253,6 +253,19 @@ async def test_what_a_tool_raises_is_its_error() -> None:
     assert (end.status, end.error) == ("tool_error", "RuntimeError: the bank said no")
 
 
+@pytest.mark.parametrize("kind", [OSError, TimeoutError])
+async def test_an_error_that_is_no_unicode_ends_its_call(kind: type[Exception]) -> None:
+    """Names of files and output of programs may hold what no JSON can: it is written out, and nothing hangs."""
+
+    def raising() -> None:
+        raise kind("no file \udcff")
+
+    on = bench(behave=raising)
+    await on.deliver(on.decided(on.proposed()))
+    said = [*(end.error for end in on.ends()), *(doubt.reason for doubt in on.doubts())]
+    assert ["no file \\udcff" in (each or "") for each in said] == [True]
+
+
 async def test_what_is_given_up_before_its_claim_ends() -> None:
     """A record that becomes a dead letter ends its action, unless that was claimed already."""
     on = bench()
