@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from unittest.mock import patch
 
+import orjson
 import pytest
 from tests.support.approval_values import NOW, vote
 from tests.support.key_server import KeyServer, key_server
