@@ -1,16 +1,17 @@
-"""Votes at an entrance that asks for proof, over the real worker and log, plain and hostile."""
+"""Votes at an entrance that asks for proof, over the real worker and log of every engine."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
-from tests.support.approval_values import DIGEST, proposed, question, vote
+from tests.support.approval_values import DIGEST, numbered_question, vote
+from tests.support.log_engines import Engine
+from tests.support.serving import everything, serving, until, until_there, write
 from tests.support.signing_values import LEE, SAM, key_file
 
 from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST
@@ -19,79 +20,32 @@ from callgate.approvals.state import TALLY
 from callgate.approvers.signing import SigningKey, make_key
 from callgate.client.client import Client
 from callgate.clock import SystemClock
-from callgate.control.view import ControlView
 from callgate.events import ids, topics
 from callgate.events.actions import ActionDecided
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast
-from callgate.events.codec import decode, encode
-from callgate.events.event import Event
-from callgate.events.routing import address
-from callgate.log.address import open_log
-from callgate.log.port import Log, Outgoing
-from callgate.log.sqlite.hostile import Hostility
-from callgate.settings import ApprovalSettings, Settings, TelemetrySettings
-from callgate.telemetry.metrics import Metrics
-from callgate.worker.host import Host
-from callgate.worker.worker import Worker
+from callgate.log.port import Log
+from callgate.settings import ApprovalSettings, Settings
 
-_KINDS = pytest.mark.parametrize("seed", [None, 1, 2], ids=["plain", "hostile 1", "hostile 2"])
 _JUNK = 10_000
 
 
 @asynccontextmanager
-async def _running(folder: Path, seed: int | None) -> AsyncIterator[Log]:
-    """The approvals on a log in memory, where lee's and sam's keys are known."""
-    clock = SystemClock()
-    hostile = None if seed is None else Hostility(seed=seed)
-    log = await open_log("sqlite://:memory:", clock=clock, hostile=hostile)
+async def _running(engine: Engine, folder: Path) -> AsyncIterator[Log]:
+    """The approvals on a log, where lee's and sam's keys are known."""
+    log = await engine.open()
     settings = Settings(approval=ApprovalSettings(keys=str(key_file(folder, LEE, SAM))))
-    metrics, stop = Metrics(TelemetrySettings()), asyncio.Event()
-    host = Host(log=log, clock=clock, settings=settings, metrics=metrics, control=ControlView(log))
-    workers = [
-        Worker(log, job, settings=settings.worker, clock=clock, metrics=metrics, jitter=lambda: 0.5)
-        for job in build(host)
-    ]
-    running = [asyncio.create_task(worker.run(stop)) for worker in workers]
-    try:
+    async with serving(log, settings, build):
         yield log
-    finally:
-        stop.set()
-        await asyncio.gather(*running)
-        await log.close()
 
 
-async def _write(log: Log, *events: Event) -> None:
-    records: list[Outgoing] = []
-    for event in events:
-        at = address(event, log.partitions)
-        value, headers = encode(event, source="test", time=0.0)
-        records.append(Outgoing(at.topic, at.partition, at.key.encode(), value, headers))
-    await log.publish(records)
+async def _ballots(log: Log) -> list[BallotCast]:
+    """What has become of each vote that was looked at, whoever cast it."""
+    cast = [event for event in await everything(log, topics.BALLOTS) if isinstance(event, BallotCast)]
+    return list({ballot.origin: ballot for ballot in cast}.values())
 
 
-async def _all(log: Log, topic: topics.Topic) -> list[Event]:
-    found: list[Event] = []
-    for partition in range(log.partitions):
-        found += [decode(each.value, each.headers).event async for each in log.scan(topic.name, partition)]
-    return found
-
-
-async def _until(done: Callable[[], Awaitable[bool]], seconds: float = 90.0) -> None:
-    """Ask again and again, as a stranger to the process would have to."""
-    async with asyncio.timeout(seconds):
-        while not await done():  # noqa: ASYNC110 - the log tells nobody outside
-            await asyncio.sleep(0.05)
-
-
-def _question(number: int, partitions: int, seconds: float = 600.0) -> ApprovalRequested:
-    turn, action, now = ids.turn_key(number % partitions, "acme", f"s{number}", "1"), proposed(), SystemClock().now()
-    ref = msgspec.structs.replace(action.ref, id=ids.action_id(turn, 0, 0, "c"), turn_key=turn, session=f"s{number}")
-    return question(
-        approval_id=ids.approval_id(number % partitions, ref.id, 1, 0, "action"),
-        action=msgspec.structs.replace(action, ref=ref),
-        requested_at=now,
-        deadline=now + seconds,
-    )
+def _question(number: int, partitions: int) -> ApprovalRequested:
+    return numbered_question(number, partitions, SystemClock().now())
 
 
 def _signed(asked: ApprovalRequested, key: SigningKey = LEE, **changes: str) -> ApprovalVoted:
@@ -115,76 +69,67 @@ def _false(asked: ApprovalRequested, other: ApprovalRequested) -> list[ApprovalV
     ]
 
 
-@_KINDS
-async def test_only_proven_votes_count(tmp_path: Path, seed: int | None) -> None:
+async def test_only_proven_votes_count(engine: Engine, tmp_path: Path) -> None:
     """Forged, altered, replayed, expired and mismatching votes are evidence; a proven vote decides each approval.
 
     Half of the votes come before their question, and every one comes twice.
     """
-    async with _running(tmp_path, seed) as log:
+    async with _running(engine, tmp_path) as log:
         client, expected = Client(log, SystemClock()), dict[str, str]()
         asked = [_question(number, log.partitions) for number in range(12)]
         for number, each in enumerate(asked):
             expected[each.approval_id] = "reject" if number % 3 else "allow"
             if number % 2:
-                await _write(log, each)
-            await _write(log, *_false(each, asked[number - 1]) * 2)
+                await write(log, each)
+            await write(log, *_false(each, asked[number - 1]) * 2)
             good = vote(
                 "reject" if number % 3 else "approve", "sam", approval_id=each.approval_id, vote_id=f"good {number}"
             )
             for _ in range(2):
                 await client.vote(good, key=SAM)
             if number % 2 == 0:
-                await _write(log, each)
+                await write(log, each)
 
-        async def answered() -> bool:
-            return len(await _all(log, topics.DECIDED)) >= len(asked)
-
-        await _until(answered)
-        decided = [event for event in await _all(log, topics.DECIDED) if isinstance(event, ActionDecided)]
+        await until_there(log, topics.DECIDED, len(asked))
+        decided = [event for event in await everything(log, topics.DECIDED) if isinstance(event, ActionDecided)]
         assert {str(event.decision.approval_id): event.decision.verdict for event in decided} == expected
         assert all(event.decision.approvers == ("sam",) for event in decided)
-        assert await _all(log, topics.DEADLETTERS) == []
+        assert await everything(log, topics.DEADLETTERS) == []
 
         async def judged() -> bool:
-            votes = await _all(log, topics.VOTES)
-            ballots = [event for event in await _all(log, topics.BALLOTS) if isinstance(event, BallotCast)]
-            return len({ballot.origin for ballot in ballots}) == len(votes)
+            votes = await everything(log, topics.VOTES)
+            return len(await _ballots(log)) == len(votes)
 
-        await _until(judged)
-        ballots = {event.origin: event for event in await _all(log, topics.BALLOTS) if isinstance(event, BallotCast)}
+        await until(judged)
         # Of the false ones that about other arguments is signed well: the counting refuses it, not the entrance.
-        counts = Counter(ballot.verification for ballot in ballots.values())
+        counts = Counter(ballot.verification for ballot in await _ballots(log))
         assert counts == {"refused": 6 * 2 * len(asked), "signed": 4 * len(asked)}
 
 
-async def test_junk_before_a_vote_leaves_it_its_place(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["plain", "kafka"], indirect=True)
+async def test_junk_before_a_vote_leaves_it_its_place(engine: Engine, tmp_path: Path) -> None:
     """Ten thousand junk votes before it on its partition change nothing: it counts, and no junk is in the state."""
-    async with _running(tmp_path, None) as log:
+    async with _running(engine, tmp_path) as log:
         asked = _question(0, log.partitions)
-        await _write(log, asked)
+        await write(log, asked)
         for start in range(0, _JUNK, 1000):
             junk = [
                 vote(approver=f"junk{number}", vote_id=str(number), approval_id=asked.approval_id)
                 for number in range(start, start + 1000)
             ]
-            await _write(log, *junk)
-        await _write(log, _signed(asked))
+            await write(log, *junk)
+        await write(log, _signed(asked))
 
-        async def answered() -> bool:
-            return bool(await _all(log, topics.DECIDED))
-
-        await _until(answered)
+        await until_there(log, topics.DECIDED, 1)
         kept = [value async for _, key, value in log.tables("approvals") if key.startswith(TALLY)]
         assert len(kept) == 1
         assert b"junk" not in kept[0]
 
         async def judged() -> bool:
-            ballots = [event for event in await _all(log, topics.BALLOTS) if isinstance(event, BallotCast)]
-            return Counter(ballot.verification for ballot in ballots) == {"refused": _JUNK, "signed": 1}
+            return Counter(ballot.verification for ballot in await _ballots(log)) == {"refused": _JUNK, "signed": 1}
 
-        await _until(judged)
-        assert await _all(log, topics.DEADLETTERS) == []
+        await until(judged)
+        assert await everything(log, topics.DEADLETTERS) == []
 
 
 def _early_flood(about: str) -> list[ApprovalVoted]:
@@ -212,25 +157,22 @@ def _changing(asked: ApprovalRequested) -> list[ApprovalVoted]:
     return [*chatty, *short]
 
 
+@pytest.mark.parametrize("engine", ["plain", "kafka"], indirect=True)
 @pytest.mark.parametrize("flood", ["early", "changing"])
-async def test_whoever_may_vote_can_stop_nobody_elses_approvals(tmp_path: Path, flood: str) -> None:
+async def test_whoever_may_vote_can_stop_nobody_elses_approvals(engine: Engine, tmp_path: Path, flood: str) -> None:
     """However much one known key says, about whatever, the service goes on, and the others' questions are answered."""
-    async with _running(tmp_path, None) as log:
+    async with _running(engine, tmp_path) as log:
         first, second = _question(0, log.partitions), _question(8, log.partitions)
         answers = ("approve", "reject", "respond", "abstain")
         first = msgspec.structs.replace(first, quorum=2, answers=answers)
-        await _write(log, first)
-        await _write(log, *(_early_flood(ids.located("apr", 0, "x")) if flood == "early" else _changing(first)))
-        await _write(log, second)
+        await write(log, first)
+        await write(log, *(_early_flood(ids.located("apr", 0, "x")) if flood == "early" else _changing(first)))
+        await write(log, second)
 
         async def counted() -> bool:
-            ballots = [event for event in await _all(log, topics.BALLOTS) if isinstance(event, BallotCast)]
-            return len(ballots) >= len(_early_flood("apr_000_x") if flood == "early" else _changing(first))
+            return len(await _ballots(log)) >= len(_early_flood("apr_000_x") if flood == "early" else _changing(first))
 
-        await _until(counted)
-        await _write(log, _signed(second, SAM), _signed(first, SAM, answer="reject"))
-
-        async def answered() -> bool:
-            return len(await _all(log, topics.DECIDED)) == 2
-
-        await _until(answered, 30.0)
+        await until(counted)
+        await write(log, _signed(second, SAM), _signed(first, SAM, answer="reject"))
+        await until_there(log, topics.DECIDED, 2)
+        assert len(await everything(log, topics.DECIDED)) == 2

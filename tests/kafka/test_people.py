@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from tests.flows.test_answers import asked, policy, resolutions, say
-from tests.support.log_engines import clear
-from tests.support.whole import DEADLINE_SECONDS, Whole, settings_for, whole
+from tests.support.whole import DEADLINE_SECONDS, on_kafka, settings_for
 
 from callgate.cli.hosting import SERVICES, hosted
 from callgate.clock import SystemClock
@@ -26,17 +21,6 @@ approvers = ["noa"]
 reminders = [1]
 escalation = [{ after_seconds = 2, approvers = ["ole"] }]
 """
-
-
-@asynccontextmanager
-async def on_kafka(bootstrap: str, folder: Path, **options: Any) -> AsyncIterator[Whole]:
-    """The whole gate on topics of its own."""
-    prefix = f"t{secrets.token_hex(6)}."
-    try:
-        async with whole(folder / "log.db", kafka=bootstrap, prefix=prefix, **options) as gate:
-            yield gate
-    finally:
-        await clear(f"kafka://{bootstrap}", prefix)
 
 
 async def test_of_a_race_of_two_answers_one_counts(kafka: str, tmp_path: Path) -> None:

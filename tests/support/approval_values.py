@@ -54,6 +54,26 @@ def question(**changes: Any) -> ApprovalRequested:
     return ApprovalRequested(**{**fields, "requested_at": NOW, "deadline": DEADLINE, **changes})
 
 
+def numbered_action(number: int, partitions: int, **changes: Any) -> ActionProposed:
+    """The payment as a session of its own asks for it, one of many; the changes are of its ref."""
+    turn, action = ids.turn_key(number % partitions, "acme", f"s{number}", "1"), proposed()
+    own = {"id": ids.action_id(turn, 0, 0, "c"), "turn_key": turn, "session": f"s{number}"}
+    return msgspec.structs.replace(action, ref=msgspec.structs.replace(action.ref, **{**own, **changes}))
+
+
+def numbered_question(
+    number: int, partitions: int, now: float, seconds: float = 600.0, **changes: Any
+) -> ApprovalRequested:
+    """The question about it, open for so long; most stand on another partition than their session's home."""
+    action = changes.pop("action", None) or numbered_action(number, partitions)
+    own = {
+        "approval_id": ids.approval_id((number * 3) % partitions, action.ref.id, 1, 0, "action"),
+        "requested_at": now,
+        "deadline": now + seconds,
+    }
+    return question(action=action, **{**own, **changes})
+
+
 def vote(answer: Answer = "approve", approver: str = "lee", vote_id: str = "v", **changes: Any) -> ApprovalVoted:
     """Somebody's vote on it."""
     fields: dict[str, Any] = {"vote_id": vote_id, "approval_id": APPROVAL, "digest": DIGEST, "answer": answer}

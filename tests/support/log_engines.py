@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
-from callgate.cli.play.custody import GROUPS
+from callgate.cli.play.custody import GROUPS, OPTIONAL_GROUPS
 from callgate.clock import Clock, SystemClock
 from callgate.events.topics import PROPOSED, TURNS
 from callgate.log.address import PARTITIONS, bootstrap_of, open_log
@@ -46,6 +46,9 @@ class Engine:
     address: str
     clock: Clock = field(default_factory=SystemClock)
     hostile: bool = False
+    """As unkind as the contract must bear."""
+    unkind: Hostility | None = None
+    """Unkind in this way instead."""
     prefix: str = ""
     """On Kafka: of the topics, so that no test sees another's."""
     opened: list[Log] = field(default_factory=list)
@@ -71,11 +74,11 @@ class Engine:
             return self.opened[0]
         if self.on_kafka and not self.opened:
             await lay_out(self.address, self.prefix)
-        unkind = Hostility(seed=len(self.opened), gaps=0.4, unknown=0, lost=0, slow=0.5, late=0.3)
+        borne = Hostility(seed=len(self.opened), gaps=0.4, unknown=0, lost=0, slow=0.5, late=0.3)
         log = await open_log(
             self.address,
             clock=self.clock,
-            hostile=unkind if self.hostile else None,
+            hostile=borne if self.hostile else self.unkind,
             kafka=KafkaSettings(session_seconds=SESSION_SECONDS),
             topic=TopicSettings(prefix=self.prefix),
         )
@@ -102,7 +105,9 @@ async def clear(address: str, prefix: str) -> None:
 
 async def lay_out(address: str, prefix: str, partitions: int = PARTITIONS) -> None:
     """Make the topics of a log on Kafka, also those of the groups that only tests have."""
-    wanted = desired(TopicSettings(prefix=prefix, partitions=partitions), (*GROUPS, GROUP, "one", "two", "reader"))
+    wanted = desired(
+        TopicSettings(prefix=prefix, partitions=partitions), (*GROUPS, *OPTIONAL_GROUPS, GROUP, "one", "two", "reader")
+    )
     await apply(client_options(bootstrap_of(address), KafkaSettings()), Names(prefix), wanted, dry_run=False)
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from callgate.clock import Clock
 from callgate.events.codec import encode
 from callgate.events.event import Event
 from callgate.log.port import (
@@ -41,6 +42,8 @@ class MemoryLog:
     """The distance between two offsets: more than 1 leaves gaps."""
     twice: bool = False
     """Whether each record is delivered twice."""
+    markers: Clock | None = None
+    """As on Kafka a marker lies before each claim's ends, which only a fetch shows that has waited by this clock."""
     moved: asyncio.Event = field(default_factory=asyncio.Event)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     """Commits wait for it; set at first."""
@@ -133,7 +136,9 @@ class MemoryLease:
         self.epoch = log.epochs[number] = log.epochs.get(number, 0) + 1
         self.table: Mapping[str, bytes] = dict(log.table.get(number, {}))
         self.progress = {topic: log.positions.get((topic, number), Progress()) for topic in topics}
-        self.claim_ends = {topic: log.end(topic, number) for topic in topics}
+        marked = 0 if log.markers is None else 1
+        self.claim_ends = {topic: log.end(topic, number) + marked for topic in topics}
+        self._passed = log.markers is None
         self.closing: float | None = None
         self.ended = False
         self.released = False
@@ -162,6 +167,10 @@ class MemoryLease:
             found = self._ready(limit, topics or tuple(self._next))
             if found or self.closing is not None:
                 return [record for record in found for _ in range(2 if self._log.twice else 1)]
+            if self._log.markers is not None and not self._passed:
+                await self._log.markers.sleep(wait)
+                self._passed, self.claim_ends = True, dict(self._next)
+                return []
             await self._log.moved.wait()
 
     def _ready(self, limit: int, topics: Sequence[str]) -> list[Record]:

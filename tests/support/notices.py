@@ -28,6 +28,8 @@ class Received:
     headers: dict[str, str] = field(default_factory=dict)
     """Of its answers."""
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    taken: list[dict[str, Any]] = field(default_factory=list)
+    """The JSON of those that were answered with 200."""
 
     @property
     def bodies(self) -> list[dict[str, Any]]:
@@ -43,6 +45,8 @@ async def web_server() -> AsyncIterator[Received]:
     async def take(request: web.Request) -> web.Response:
         received.requests.append((dict(request.headers), await request.read()))
         status = received.answers.pop(0) if received.answers else 200
+        if status == 200:
+            received.taken.append(orjson.loads(received.requests[-1][1]))
         return web.Response(status=status, headers=received.headers)
 
     application = web.Application()

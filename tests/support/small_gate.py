@@ -1,4 +1,4 @@
-"""The whole gate on an embedded log with tools of the test's own, a sandbox that can be looked into, and no people."""
+"""The whole gate with tools of the test's own, a sandbox that can be looked into, and no people."""
 
 from __future__ import annotations
 
@@ -77,16 +77,19 @@ async def small_gate(
     script: str = "",
     faults: str = "",
     services: Sequence[Any] = SERVICES,
+    log: Log | None = None,
+    approval_policy: str = "",
     **approval: Any,
 ) -> AsyncIterator[SmallGate]:
-    """All services in this process; `approval` are changes to how people are asked."""
+    """All services in this process, on a file unless it is given a log; `approval` changes how people are asked."""
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         box = Sandbox(policy=parse_policy(policy), script=parse_script(script), faults=parse_faults(faults))
         sandbox = await stack.enter_async_context(box)
-        log = await open_log(f"sqlite:///{path / 'log.db'}", clock=clock)
-        stack.push_async_callback(log.close)
-        settings = settings_for(sandbox.url, 900.0)
+        if log is None:
+            log = await open_log(f"sqlite:///{path / 'log.db'}", clock=clock)
+            stack.push_async_callback(log.close)
+        settings = settings_for(sandbox.url, 900.0, approval_policy)
         settings = replace(settings, approval=replace(settings.approval, **approval))
         await stack.enter_async_context(hosted(settings, log, clock, services, toolbox))
         client = await stack.enter_async_context(Client(log, clock, caller=CALLER))

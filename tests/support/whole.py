@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import orjson
-from tests.support.log_engines import SESSION_SECONDS, lay_out
+from tests.support.log_engines import SESSION_SECONDS, clear, lay_out
 
 from callgate.cli.checker.facts import gather
 from callgate.cli.checker.judge import Expected, Violation, judge
@@ -273,6 +274,17 @@ async def whole(
             people.cancel()
             with suppress(asyncio.CancelledError):
                 await people
+
+
+@asynccontextmanager
+async def on_kafka(bootstrap: str, folder: Path, *, prefix: str = "", **options: Any) -> AsyncIterator[Whole]:
+    """The same on a broker, on topics of its own that are gone afterwards; the folder holds the witness."""
+    prefix = prefix or f"t{secrets.token_hex(6)}."
+    try:
+        async with whole(folder / "log.db", kafka=bootstrap, prefix=prefix, **options) as gate:
+            yield gate
+    finally:
+        await clear(f"kafka://{bootstrap}", prefix)
 
 
 def settings_for(url: str, evaluator_seconds: float, approval_policy: str = "") -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from callgate.events.event import Event
 
 if TYPE_CHECKING:
     from callgate.clock import Clock
-    from callgate.log.port import Log
+    from callgate.log.port import Log, LogUnavailable
 
 
 @click.command()
@@ -34,33 +35,47 @@ if TYPE_CHECKING:
 @json_option
 @click.option("--tenant", help="Only this tenant's questions; votes name no tenant and are left out then.")
 def watch(address: str | None, json_: bool, tenant: str | None) -> None:  # noqa: FBT001 - a flag
-    """Follow what is asked and answered from now on, until Ctrl-C."""
+    """Follow what is asked and answered from now on, until Ctrl-C; also where the log was away meanwhile."""
 
     async def work(log: Log, clock: Clock) -> None:
-        seen: set[str] = set()
+        def said(event: Event) -> None:
+            line = line_of(event, clock.now())
+            if line is not None and json_:
+                as_json({"event": event.TYPE, "said": line})
+            elif line is not None:
+                click.echo(visible(line))
 
-        async def follow(topic: str) -> None:
-            ends = await log.ends(topic)
-            async for record in log.follow(topic, range(log.partitions), ends):
-                try:
-                    event = decode(record.value, record.headers).event
-                except Undecodable:
-                    continue
-                if event.identity() in seen or not _wanted(event, tenant):
-                    continue
-                seen.add(event.identity())
-                line = line_of(event, clock.now())
-                if line is not None and json_:
-                    as_json({"event": event.TYPE, "said": line})
-                elif line is not None:
-                    click.echo(visible(line))
-
-        async with asyncio.TaskGroup() as group:
-            for topic in (topics.BALLOTS, topics.RESOLVED):
-                group.create_task(follow(topic.name))
+        await follow_people(log, tenant, said)
 
     with suppress(KeyboardInterrupt):
         on_log(address, work)
+
+
+async def follow_people(log: Log, tenant: str | None, said: Callable[[Event], None]) -> None:
+    """Say what is asked and answered from now on, each event once, until cancelled."""
+    from callgate.client.following import outlasting
+
+    seen: set[str] = set()
+    partitions = range(log.partitions)
+
+    async def follow(topic: str) -> None:
+        ends = await log.ends(topic)
+        async for record in outlasting(lambda starts: log.follow(topic, partitions, starts), topic, ends, _tell):
+            try:
+                event = decode(record.value, record.headers).event
+            except Undecodable:
+                continue
+            if event.identity() not in seen and _wanted(event, tenant):
+                seen.add(event.identity())
+                said(event)
+
+    async with asyncio.TaskGroup() as group:
+        for topic in (topics.BALLOTS, topics.RESOLVED):
+            group.create_task(follow(topic.name))
+
+
+def _tell(topic: str, failure: LogUnavailable) -> None:
+    click.echo(visible(f"callgate: {topic}: {failure}; nothing is missed, this goes on once it is back"), err=True)
 
 
 def line_of(event: Event, now: float) -> str | None:

@@ -18,12 +18,14 @@ from typing import Any, Literal
 import orjson
 
 from callgate.bighub.wording import decision_shape
-from callgate.client.following import Followers
+from callgate.client.following import AGAIN_SECONDS, Followers
 from callgate.events import ids, topics
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted
+from callgate.events.event import Event
 from callgate.events.routing import ballot_partition
 from callgate.events.turns import ActionReply
 from callgate.failures import CallgateError
+from callgate.log.port import LogUnavailable
 from callgate.tools.masking import mask
 
 Context = dict[str, Any]
@@ -87,15 +89,22 @@ class Answering:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _follow(self, partition: int, turn_key: str, start: int) -> None:
-        async with (
-            self._followers.subscribed(topics.BALLOTS.name, partition, turn_key, start=start) as found,
-            aclosing(found.events()) as events,
-        ):
-            async for event in events:
-                if not isinstance(event, ApprovalRequested) or event.kind != "action":
-                    continue
-                if event.approval_id not in self._questions:
-                    self._questions[event.approval_id] = asyncio.create_task(self._ask(event))
+        while True:
+            # A log that is away now must not leave a question unasked: nobody would see that it was.
+            with suppress(LogUnavailable):
+                async with (
+                    self._followers.subscribed(topics.BALLOTS.name, partition, turn_key, start=start) as found,
+                    aclosing(found.events()) as events,
+                ):
+                    async for event in events:
+                        self._hear_question(event)
+            await asyncio.sleep(AGAIN_SECONDS)
+
+    def _hear_question(self, event: Event) -> None:
+        if not isinstance(event, ApprovalRequested) or event.kind != "action":
+            return
+        if event.approval_id not in self._questions:
+            self._questions[event.approval_id] = asyncio.create_task(self._ask(event))
 
     async def _ask(self, question: ApprovalRequested) -> None:
         voted, reason, comment = None, None, None

@@ -65,7 +65,8 @@ class Client:
 
     What is written is checked first as its reader will check it: `BadInput` names the field, and nothing is written.
     Writing raises `LogUnavailable` where nothing was written, and `CommitUnknown` where that can't be known; writing
-    the same turn, vote or outcome again is harmless in both cases.
+    the same turn, vote or outcome again is harmless in both cases. Waiting goes on where it was when the log has been
+    away: only its time ends it. It raises `LogUnavailable` where it could not begin.
     """
 
     def __init__(self, log: Log, clock: Clock, *, source: str = "callgate-client", caller: Caller = _SOMEBODY) -> None:

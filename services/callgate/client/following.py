@@ -1,29 +1,43 @@
 """One reader per place for all that a client waits for there, from where the log is now; what came before is scanned.
 
 A reader of its own for each wait would read everything that was ever said to anybody, once per wait.
+
+A log that is away ends no wait: the turn goes on, and its caller has a time of its own to wait for it. Reading goes on
+where it was once the log is back.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
+
+import structlog
 
 from callgate.events.approvals import ApprovalRequested
 from callgate.events.codec import Undecodable, decode
 from callgate.events.event import Event
 from callgate.events.turns import ActionReply, ReplyStreamed, TurnCompleted
-from callgate.log.port import Log, Record
+from callgate.log.port import Log, LogClosed, LogUnavailable, Record
+
+AGAIN_SECONDS = 1.0
+"""Between attempts to read a log that is away."""
+
+_logger = structlog.get_logger(__name__)
 
 _Heard = tuple[int, Event] | BaseException
 """An event and its offset, or why nothing more will come."""
 
 
+def _tell(topic: str, failure: LogUnavailable) -> None:
+    _logger.warning("the log is away: who waits goes on waiting", topic=topic, reason=failure.reason)
+
+
 class Subscription:
     """The events of one turn at one place: those from `start` on, then new ones as they come, for ever.
 
-    An event may come twice, as everything on the log may. Raises what reading the log raises.
+    An event may come twice, as everything on the log may. Raises `LogClosed`, but not that the log is away.
     """
 
     def __init__(self, log: Log, place: tuple[str, int], turn_key: str, start: int | None) -> None:
@@ -40,7 +54,10 @@ class Subscription:
         if self._start is not None:
             topic, partition = self._place
             # The reader was at work before the scan began, so nothing falls between the two.
-            async with aclosing(closable(self._log.scan(topic, partition, self._start))) as records:
+            scanned = outlasting(
+                lambda starts: self._log.scan(topic, partition, starts[partition]), topic, {partition: self._start}
+            )
+            async with aclosing(scanned) as records:
                 async for record in records:
                     after = record.offset
                     event = understood(record)
@@ -83,7 +100,10 @@ class Followers:
     async def subscribed(
         self, topic: str, partition: int, turn_key: str, *, start: int | None = 0
     ) -> AsyncIterator[Subscription]:
-        """Hear of one turn until the context ends. Whatever is written after the context was entered is heard."""
+        """Hear of one turn until the context ends. Whatever is written after the context was entered is heard.
+
+        Raises `LogUnavailable` where nobody can say as yet from where on.
+        """
         place = (topic, partition)
         subscription = Subscription(self._log, place, turn_key, start)
         async with self._starting:
@@ -141,9 +161,13 @@ class _Reader:
 
     async def _run(self, start: int) -> None:
         try:
-            records = self._log.follow(self._topic, [self._partition], {self._partition: start})
-            async with aclosing(closable(records)) as followed:
-                async for record in followed:
+            followed = outlasting(
+                lambda starts: self._log.follow(self._topic, [self._partition], starts),
+                self._topic,
+                {self._partition: start},
+            )
+            async with aclosing(followed) as records:
+                async for record in records:
                     event = understood(record)
                     if event is not None:
                         for each in self.subscribers.get(turn_of(event), ()):
@@ -167,6 +191,32 @@ def turn_of(event: Event) -> str:
     if isinstance(event, ActionReply | TurnCompleted | ReplyStreamed):
         return event.turn_key
     return event.action.ref.turn_key if isinstance(event, ApprovalRequested) else ""
+
+
+async def outlasting(
+    read: Callable[[Mapping[int, int]], AsyncIterator[Record]],
+    topic: str,
+    starts: Mapping[int, int],
+    tell: Callable[[str, LogUnavailable], None] = _tell,
+) -> AsyncGenerator[Record, None]:
+    """The records that `read` gives from `starts` per partition, and from where it was when the log has been away.
+
+    `tell` hears each time that it is. Raises `LogClosed`.
+    """
+    at = dict(starts)
+    while True:
+        try:
+            async with aclosing(closable(read(dict(at)))) as records:
+                async for record in records:
+                    at[record.partition] = record.offset + 1
+                    yield record
+        except LogClosed:
+            raise
+        except LogUnavailable as failure:
+            tell(topic, failure)
+            await asyncio.sleep(AGAIN_SECONDS)
+        else:
+            return
 
 
 async def closable(records: AsyncIterator[Record]) -> AsyncGenerator[Record, None]:

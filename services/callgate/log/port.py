@@ -32,6 +32,10 @@ class LogUnavailable(TemporaryFailure):
     """The log can't be read or written now (locked file, full disk, broker away). Nothing was lost; try again."""
 
 
+class LogClosed(LogUnavailable):
+    """Its owner has closed this log: to try again is of no use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One record as the log holds it."""

@@ -26,6 +26,10 @@ FETCH_WAIT = 5.0
 CROWDED_WAIT = 0.05
 """The same while one of several topics has no room: the others must not wait for it."""
 
+CATCHING_UP_WAIT = 0.5
+"""The same until a lease has passed its claim's ends: where only markers lie before them, a fetch that gave nothing is
+what shows it, and no timer fires earlier."""
+
 FULL_WAIT = 0.5
 """Seconds for which a full lease looks for nothing but room; then it looks whether it is wanted back."""
 
@@ -165,7 +169,8 @@ class LeaseRunner:
                 continue
             everything = len(opened) == len(self._topics)
             limit = min(self._window - len(self.ledger.trackers[topic]) for topic in opened)
-            wait = FETCH_WAIT if everything else CROWDED_WAIT
+            caught_up = self.dispatch.timers_allowed
+            wait = (FETCH_WAIT if caught_up else CATCHING_UP_WAIT) if everything else CROWDED_WAIT
             try:
                 records = await self.lease.fetch(limit, wait, None if everything else opened)
             except LogUnavailable as failure:

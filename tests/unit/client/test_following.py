@@ -8,15 +8,20 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from tests.support.approval_values import numbered_question
 from tests.support.reply_values import completed, reply, write
 
+from callgate.client import answering, following
+from callgate.client.answering import Answering
 from callgate.client.client import Client
 from callgate.client.following import Followers
 from callgate.clock import SystemClock
 from callgate.events import ids, topics
+from callgate.events.approvals import ApprovalVoted
 from callgate.events.event import Event
+from callgate.events.routing import ballot_partition
 from callgate.log.address import open_log
-from callgate.log.port import Log, LogUnavailable, Record
+from callgate.log.port import Log, LogClosed, LogUnavailable, Record
 
 KEY = ids.turn_key(0, "acme", "s-1", "1")
 OTHER = ids.turn_key(0, "acme", "s-2", "1")
@@ -24,22 +29,35 @@ REPLIES = topics.REPLIES.name
 
 
 class Counted:
-    """A log that counts who follows it, and may fail to be followed."""
+    """A log that counts who follows it, and may fail."""
 
     def __init__(self, inner: Log) -> None:
         self._inner = inner
         self.followed: list[Mapping[int, int]] = []
-        self.failing = False
+        self.failures: list[LogUnavailable] = []
+        """Of the next attempts to follow."""
+        self.cut: LogUnavailable | None = None
+        """After the next record that a follower is given."""
+        self.endless: LogUnavailable | None = None
+        """What who asks for ends is told, for as long as it is set."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
 
     async def follow(self, topic: str, partitions: Sequence[int], start: Mapping[int, int]) -> AsyncIterator[Record]:
         self.followed.append(start)
-        if self.failing:
-            raise LogUnavailable("away")
+        if self.failures:
+            raise self.failures.pop(0)
         async for record in self._inner.follow(topic, partitions, start):
             yield record
+            if self.cut is not None:
+                failure, self.cut = self.cut, None
+                raise failure
+
+    async def ends(self, topic: str) -> dict[int, int]:
+        if self.endless is not None:
+            raise self.endless
+        return await self._inner.ends(topic)
 
 
 @pytest.fixture
@@ -94,12 +112,49 @@ async def test_only_what_is_new_is_heard_where_nothing_can_be_old(log: Any) -> N
         assert type(await anext(events)).__name__ == "TurnCompleted"
 
 
-async def test_a_log_that_fails_is_told_to_all_who_wait(log: Any) -> None:
+async def test_a_log_that_is_closed_is_told_to_all_who_wait(log: Any) -> None:
     """A wait does not hang on a reader that has died, and the next one starts another."""
-    log.failing = True
+    log.failures = [LogClosed("closed")]
     client = Client(log, SystemClock())
-    with pytest.raises(LogUnavailable):
+    with pytest.raises(LogClosed):
         await client.wait(KEY, timeout=10)
-    log.failing = False
     await write(log, completed(KEY))
     assert await client.wait(KEY, timeout=10) is not None
+
+
+async def test_a_log_that_is_away_ends_no_wait(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it goes before anything is heard or in between: each event is heard once, when it is back."""
+    monkeypatch.setattr(following, "AGAIN_SECONDS", 0.01)
+    log.failures, log.cut = [LogUnavailable("away"), LogUnavailable("away")], LogUnavailable("away again")
+    followers = Followers(log)
+    wait = asyncio.create_task(first(followers, KEY, 3, start=None))
+    async with asyncio.timeout(10):
+        while not log.followed:  # noqa: ASYNC110 - the reader tells nobody
+            await asyncio.sleep(0)
+        await write(log, reply(KEY), reply(KEY), completed(KEY))
+        found = await wait
+    assert [type(event).__name__ for event in found] == ["ActionReply", "ActionReply", "TurnCompleted"]
+    assert log.followed == [{0: 0}, {0: 0}, {0: 0}, {0: 1}]
+
+
+async def test_a_question_is_asked_although_the_log_was_away(log: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The callback hears of a question that was written while nobody could say where the ballots end."""
+    for module in (following, answering):
+        monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    votes, where = list[ApprovalVoted](), ballot_partition("acme", "pay", log.partitions)
+    asked = numbered_question(0, log.partitions, 0.0, approval_id=ids.approval_id(where, "act", 1, 0, "action"))
+
+    async def cast(vote: ApprovalVoted) -> None:
+        votes.append(vote)
+
+    answers = Answering(Followers(log), cast, lambda _: {"resolution": "approved"}, approver="zoe", seconds=10.0)
+    log.endless = LogUnavailable("away")
+    answers.hear(reply(asked.action.ref.turn_key), log.partitions, {})
+    await asyncio.sleep(0.05)
+    log.endless = None
+    await write(log, asked)
+    async with asyncio.timeout(10):
+        while not votes:  # noqa: ASYNC110 - the callback tells nobody
+            await asyncio.sleep(0.01)
+    await answers.aclose()
+    assert [vote.approval_id for vote in votes] == [asked.approval_id]

@@ -94,6 +94,23 @@ async def test_a_timer_waits_for_what_was_on_the_log_at_the_claim() -> None:
     assert bench.said() == ["one", "vote", "timer wake"]
 
 
+async def test_an_overdue_timer_fires_soon_after_a_claim_where_only_a_marker_is_left_to_read() -> None:
+    """Every claim on Kafka ends behind a marker: deadlines must not wait for as long as an idle fetch does."""
+    bench = Bench()
+    bench.script.steps["one"] = sets(bench, "wake", 60)
+    bench.see("one")
+    async with bench.working():
+        await settle()
+    await bench.clock.advance(100)
+    bench.log.markers = bench.clock
+    async with bench.working():
+        await settle()
+        assert bench.said() == ["one"]
+        await bench.clock.advance(1.0)
+        await settle()
+        assert bench.said() == ["one", "timer wake"]
+
+
 async def test_setting_a_key_again_replaces_its_time() -> None:
     """Only the last setting of a key may fire."""
     bench = Bench()

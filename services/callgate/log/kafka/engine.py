@@ -23,7 +23,7 @@ from callgate.log.kafka.publishing import Publisher
 from callgate.log.kafka.reading import Reader
 from callgate.log.kafka.state import State
 from callgate.log.kafka.transactions import Write
-from callgate.log.port import Group, Log, LogUnavailable, Outgoing, Position, Progress, Record
+from callgate.log.port import Group, Log, LogClosed, Outgoing, Position, Progress, Record
 from callgate.settings import KafkaSettings
 
 FOLLOW_SECONDS = 1.0
@@ -149,7 +149,7 @@ class KafkaLog:
 
     def _check_open(self) -> None:
         if self._closing is not None:
-            raise LogUnavailable("the log is closed")
+            raise LogClosed("the log is closed")
 
     def _place(self, topic: str, partition: int) -> TopicPartition:
         # Nothing would ever come of it, and its reader would wait for ever.

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from callgate.clock import Clock
 from callgate.log.kafka import clients
-from callgate.log.port import LogUnavailable
+from callgate.log.port import LogClosed, LogUnavailable
 
 ASK_SECONDS = 10.0
 """How long the brokers may take to answer, while leaders change."""
@@ -81,7 +81,7 @@ class Offsets:
         try:
             await asyncio.wait((asking,), timeout=ASK_SECONDS)
             if asking.cancelled():
-                raise LogUnavailable("the log is closed")
+                raise LogClosed("the log is closed")
             if not asking.done():
                 raise LogUnavailable("the brokers do not say where a partition ends")
             return asking.result()

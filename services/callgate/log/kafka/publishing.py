@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka.errors import (
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     NotEnoughReplicasError,
@@ -22,7 +23,7 @@ from aiokafka.errors import (
 
 from callgate.log.kafka import clients
 from callgate.log.kafka.names import Names
-from callgate.log.kafka.transactions import Transactions, Write, built
+from callgate.log.kafka.transactions import Transactions, Write, built, named
 from callgate.log.port import CommitUnknown, LeaseLost, LogUnavailable, Position
 from callgate.settings import KafkaSettings
 
@@ -30,6 +31,7 @@ SEND_SECONDS = 15.0
 """How long the brokers may take to acknowledge what is published. Afterwards nobody can say whether it is there."""
 
 _REFUSED = (
+    InvalidTimestampError,
     MessageSizeTooLargeError,
     NotEnoughReplicasError,
     RecordListTooLargeError,
@@ -97,7 +99,7 @@ class Publisher:
             # It has counted on past the batch: whatever it sent next to that partition would be out of order.
             self._replace(producer)
             clients.stop_behind(producer)
-            raise LogUnavailable(f"the brokers refuse what is published to {topic} ({type(error).__name__})") from error
+            raise LogUnavailable(f"the brokers refuse what is published to {topic} ({named(error)})") from error
         except (KafkaError, TimeoutError) as error:
             # It would go on trying, and what it has lost count of would stand in the way of all that follows.
             self._replace(producer)

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from callgate.log.kafka import clients
 from callgate.log.port import CommitUnknown, Headers, LeaseLost, LogUnavailable
@@ -58,7 +58,7 @@ class Transactions:
         try:
             await clients.start(self._producer, START_SECONDS)
         except (KafkaError, TimeoutError, OSError) as error:
-            raise LogUnavailable(f"the producer {self._id} could not be started ({_name(error)})") from error
+            raise LogUnavailable(f"the producer {self._id} could not be started ({named(error)})") from error
 
     async def commit(self, writes: Sequence[Write]) -> list[int]:
         """Make the records visible; the offset of each. Raises `LeaseLost`, `CommitUnknown`.
@@ -73,7 +73,7 @@ class Transactions:
                 await self._producer.commit_transaction()
         except Exception as error:
             # Also where we hear that we are fenced: an earlier attempt of the same request may have come through.
-            raise CommitUnknown(f"how the transaction of {self._id} ended is not known ({_name(error)})") from error
+            raise CommitUnknown(f"how the transaction of {self._id} ended is not known ({named(error)})") from error
         return [futures[batch].result().offset + place for batch, place in offsets]
 
     async def stop(self) -> None:
@@ -128,7 +128,7 @@ class Transactions:
                 # For the readers: they would wait for the brokers to do it.
                 async with self._within(ABORT_SECONDS):
                     await self._producer.abort_transaction()
-        raise LeaseLost(f"the producer {self._id} has come to its end ({_name(failure)})") from failure
+        raise LeaseLost(f"the producer {self._id} has come to its end ({named(failure)})") from failure
 
 
 def built(producer: Any, writes: Sequence[Write]) -> tuple[list[tuple[Any, str, int]], list[tuple[int, int]]]:
@@ -158,5 +158,9 @@ def _appended(batch: Any, write: Write) -> bool:
     )
 
 
-def _name(error: BaseException) -> str:
-    return type(error).__name__
+def named(error: BaseException) -> str:
+    """What the library calls an error, and what it means where the name leads nobody to the cause."""
+    name = type(error).__name__
+    if isinstance(error, InvalidTimestampError):
+        return f"{name}: this machine's clock is far ahead of the brokers'"
+    return name

@@ -18,7 +18,7 @@ from callgate.clock import Clock
 from callgate.events import topics as catalogue
 from callgate.failures import BadInput
 from callgate.log.bounds import partitions_of
-from callgate.log.port import CommitUnknown, Group, Log, LogUnavailable, Outgoing, Position, Progress, Record
+from callgate.log.port import CommitUnknown, Group, Log, LogClosed, LogUnavailable, Outgoing, Position, Progress, Record
 from callgate.log.sqlite.membership import SqliteGroup
 from callgate.log.sqlite.records import Page
 from callgate.log.sqlite.store import Store, Write
@@ -224,7 +224,7 @@ class SqliteLog:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise LogUnavailable(f"the log {self.store.path} is closed")
+            raise LogClosed(f"the log {self.store.path} is closed")
 
     def _check_place(self, topic: str, *partitions: int) -> None:
         # Nothing would ever come of it, and its reader would wait for ever.
