@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from callgate.log.port import LeaseLost
 from callgate.worker.alarm import Alarm
-from callgate.worker.attempts import Attempts, Braked, Done
+from callgate.worker.attempts import Attempts, Braked, Done, Outcome
 from callgate.worker.committer import Committer, Entry
 from callgate.worker.effects import Context
 from callgate.worker.ledger import Ledger
@@ -63,7 +63,7 @@ class Dispatch:
         self._alarm = Alarm(workshop.clock, self._ring)
         self._works: dict[Work, None] = {}  # in memory, oldest first
         self._tenants: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Work, asyncio.Task[None]] = {}
         self._retries: list[tuple[float, int, str]] = []
         self._behind: dict[str, list[Work]] = {}  # timers whose lane is parked
         self._serving: Counter[str] = Counter()  # timers in memory, by the tenant whose share they use
@@ -91,18 +91,18 @@ class Dispatch:
 
     def start(self, work: Work) -> None:
         """Run what the lanes have picked."""
-        task = asyncio.get_running_loop().create_task(self._execute(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks[work] = asyncio.get_running_loop().create_task(self._execute(work))
 
     async def finished(self) -> None:
         """Wait until nothing runs."""
         while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+            await asyncio.wait(tuple(self._tasks.values()))
+            # What is cut off before its first step has run nothing, so it could not take itself out.
+            self._tasks = {work: task for work, task in self._tasks.items() if not task.done()}
 
     def cancel(self) -> None:
         """Cut off what runs. Coroutines are cancelled; a thread that a tool runs in can't be, and is left behind."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     def end(self) -> None:
@@ -163,21 +163,23 @@ class Dispatch:
         if due is not None:
             self._alarm.within(due - self._clock.now())
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (defect := task.exception()) is not None and self.defect is None:
-            self.defect = defect
-            self._lose("defect")
-
+    # Takes itself out of the tasks: a callback on each would be one more turn of the loop with every record.
     async def _execute(self, work: Work) -> None:
         try:
             outcome = await self._attempts.run(work)
+            # A handler may have swallowed its cancelling: its lane is gone, and what it returned was not accepted.
+            if not self._over:
+                self._settle(work, outcome)
         except LeaseLost:
             self._lose("lost")
-            return
-        if self._over:
-            # A handler that has swallowed its cancelling: its lane is gone, and what it returned was not accepted.
-            return
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the lease's runner raises it
+            if self.defect is None:
+                self.defect = defect
+                self._lose("defect")
+        finally:
+            self._tasks.pop(work, None)
+
+    def _settle(self, work: Work, outcome: Outcome) -> None:
         self._shop.beat()
         key = (self._claim, work.lane)
         if isinstance(outcome, Done):

@@ -46,13 +46,14 @@ class Lanes:
         self._closed: set[int] = set()
         self._ready: dict[str, deque[_Lane]] = {}
         self._used: Counter[str] = Counter()
+        self._running = 0
         self._served: dict[str, int] = {}
         self._picks = 0
 
     @property
     def running(self) -> int:
         """Slots in use."""
-        return self._used.total()
+        return self._running
 
     @property
     def waiting(self) -> bool:
@@ -81,6 +82,7 @@ class Lanes:
         self._picks += 1
         self._served[tenant] = self._picks
         self._used[tenant] += 1
+        self._running += 1
         lane.state, lane.slot = _State.RUNNING, tenant
         return lane.key[0], lane.queue[0]
 
@@ -172,6 +174,7 @@ class Lanes:
     def _free(self, lane: _Lane) -> None:
         if lane.slot is None:
             return
+        self._running -= 1
         self._used[lane.slot] -= 1
         if self._used[lane.slot] <= 0:
             del self._used[lane.slot]
