@@ -18,7 +18,7 @@ from callgate.worker.attempts import Attempts, Braked, Done, Outcome
 from callgate.worker.committer import Committer, Entry
 from callgate.worker.effects import Context
 from callgate.worker.ledger import Ledger
-from callgate.worker.parking import unpark
+from callgate.worker.parking import Due, unpark
 from callgate.worker.retry import Again, Park
 from callgate.worker.timers import Armed
 from callgate.worker.work import Work
@@ -229,8 +229,8 @@ class Dispatch:
         monotonic, now = self._clock.monotonic(), self._clock.now()
         while self._retries and self._retries[0][0] <= monotonic:
             self._lanes.resume((self._claim, heapq.heappop(self._retries)[2]))
-        while (key := self._ledger.parking.due(now)) is not None:
-            self._unpark(key, now)
+        while (due := self._ledger.parking.due(now)) is not None:
+            self._unpark(due, now)
         if self.timers_allowed:
             for armed in self._ledger.timers.due(now):
                 self._admit(armed)
@@ -241,17 +241,25 @@ class Dispatch:
             waits.append(self._retries[0][0] - monotonic)
         return max(0.0, min(waits)) if waits else None
 
-    def _unpark(self, key: str, now: float) -> None:
-        value = self._ledger.table.get(key)
+    def _unpark(self, due: Due, now: float) -> None:
+        # A long queue is offered again every second: what is known to find no room is not read each time.
+        if due.tenant is not None and self._crowded(due.tenant):
+            self._ledger.parking.later(due.lane, now + OVERFLOW_SECONDS, due.tenant)
+            return
+        value = self._ledger.table.get(due.key)
         assert value is not None
-        work = unpark(key, value, self._topics, self._shop.job.handler)
-        settings = self._shop.settings
-        # The same share as for what is fetched: a backlog that drains must not starve what arrives.
-        crowded = len(self._works) >= settings.window
-        if crowded or self._tenants[work.tenant] >= max(1.0, settings.window * settings.tenant_share):
-            self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS)
+        work = unpark(due.key, value, self._topics, self._shop.job.handler)
+        if self._crowded(work.tenant):
+            self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS, work.tenant)
         else:
             self._add(work)
+
+    def _crowded(self, tenant: str) -> bool:
+        # The same share as for what is fetched: a backlog that drains must not starve what arrives.
+        window = self._shop.settings.window
+        return len(self._works) >= window or self._tenants[tenant] >= max(
+            1.0, window * self._shop.settings.tenant_share
+        )
 
     def _admit(self, armed: Armed) -> None:
         """Serve a timer that has come due, or let it wait for others of its tenant: they may not fill the window."""
