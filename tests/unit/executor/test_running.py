@@ -204,3 +204,95 @@ async def test_a_probe_that_fails_or_hangs_has_found_out_nothing() -> None:
             name="tool", function=print, parameters=OBJECT, effect="verifiable", probe=probe, timeout_seconds=0.02
         )
         assert await running.probe(tool, CALL, {}) is None
+
+
+SECRETS: Mapping[str, Any] = {
+    "card": {"number": "4111222233334444", "cvc": 737},
+    "apiKey": ["sk-live-1", "line\nbreak"],
+    "note": "4111 is no secret here",
+}
+
+
+def _complaint() -> str:
+    return f"refused {SECRETS['card']['number']} / {SECRETS['card']['cvc']} with {SECRETS['apiKey']!r}: sk-live-1"
+
+
+def _raise_it(**_: object) -> None:
+    raise ValueError(_complaint())
+
+
+def _time_out(**_: object) -> None:
+    raise TimeoutError(_complaint())
+
+
+@pytest.mark.parametrize("function", [_raise_it, _time_out])
+async def test_an_error_does_not_repeat_what_is_sensitive(function: Any) -> None:
+    """A tool's own message is told to BIGHUB, people and logs: no value under a sensitive name is left in it."""
+    result = await run(function, SECRETS, sensitive=("card",))
+    assert isinstance(result, Raised | TimedOut)
+    said = result.error if isinstance(result, Raised) else result.reason
+    for secret in ("4111222233334444", "737", "sk-live", "break"):
+        assert secret not in said
+    assert "refused ***" in said
+
+
+async def test_a_long_error_is_cut_after_it_was_masked() -> None:
+    """A secret at the place where a message is cut leaves no half of itself."""
+
+    def function(**_: object) -> None:
+        raise ValueError("x" * 985 + "4111222233334444")
+
+    result = await run(function, {"card": "4111222233334444"}, sensitive=("card",))
+    assert isinstance(result, Raised)
+    assert "4111" not in result.error
+
+
+class Speechless(Exception):  # noqa: N818 - it is what it is
+    """An error that can't say what it is."""
+
+    def __str__(self) -> str:
+        """See the class."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_an_error_that_can_not_be_shown_is_an_error(*, threaded: bool) -> None:
+    """Whatever a tool raises ends its run: one that nobody can read is named by its class."""
+
+    def function(*_: object) -> None:
+        raise Speechless
+
+    async def late(*_: object) -> None:
+        function()
+
+    assert await run(function if threaded else late) == Raised("Speechless")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(1), Speechless()])
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_whatever_a_probe_raises_it_has_found_out_nothing(error: BaseException, *, threaded: bool) -> None:
+    """It ends neither the process nor the settling, which would begin again and again with the same end."""
+
+    def ask(*_: object) -> bool:
+        raise error
+
+    async def late(*_: object) -> bool:
+        return ask()
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=ask if threaded else late)
+    assert await running.probe(tool, CALL, {}) is None
+
+
+async def test_a_probe_that_is_cut_off_passes_it_on() -> None:
+    """Whoever ends the worker is not mistaken for the probe's own cancelling."""
+
+    async def late(*_: object) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=late)
+    task = asyncio.create_task(running.probe(tool, CALL, {}))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
