@@ -11,11 +11,13 @@ from bighub import AsyncBighubClient
 from bench.worlds import Usage
 from callgate.bighub.client import Bighub
 from callgate.bighub.requests import EvaluateRequest
+from callgate.cli.collecting import collect_seldom
 from callgate.settings import BighubSettings, Secret
 
 
 async def ours(url: str, count: int, concurrency: int) -> dict[str, float]:
     """The SDK's resources over our transport, with our resolver."""
+    collect_seldom()  # as an evaluator does, which is compared with it
     settings = BighubSettings(url=url, key=Secret("bench"), timeout_seconds=60.0)
     async with Bighub(settings, connections=concurrency) as bighub:
 

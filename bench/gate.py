@@ -15,6 +15,7 @@ from bench.worlds import SESSIONS, Usage, world
 from callgate.bighub.client import Bighub
 from callgate.bighub.requests import EvaluateRequest
 from callgate.bighub.resolve import Resolution, resolve
+from callgate.cli.collecting import collect_seldom
 from callgate.cli.hosting import SERVICES, hosted
 from callgate.cli.play.command import sandbox_settings
 from callgate.client.client import Client
@@ -51,6 +52,7 @@ async def evaluate(
     address: str, prefix: str, count: int, url: str, concurrency: int, batch: int = 1
 ) -> dict[str, float]:
     """An evaluator on what lies on the log, until so many are decided. Without a `url` it asks nobody."""
+    collect_seldom()  # as `callgate run` does
     clock = SystemClock()
     settings = sandbox_settings(url or "http://127.0.0.1:1", address, 60.0)
     settings = replace(
@@ -113,6 +115,7 @@ def toolbox(starts: dict[str, float]) -> Toolbox:
 
 async def pipeline(address: str, prefix: str, count: int, url: str, concurrency: int, delay: float) -> dict[str, float]:
     """All services in one process, turns in and answers out, so many at once."""
+    collect_seldom()
     clock = SystemClock()
     starts: dict[str, float] = {}
     proposed: dict[str, float] = {}

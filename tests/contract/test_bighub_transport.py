@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -19,6 +20,10 @@ from callgate.bighub.transport import AiohttpTransport
 Call = Callable[[AsyncBighubClient], Awaitable[Any]]
 DECISION = {"request_id": "req_1", "recommendation": "proceed", "risk_score": 0.25, "text": "é"}
 CHUNKED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+TEXT = 'null \x00\x1f\x7f\u2028 \\ " / 😀'
+VALUES: Any = {"none": None, "text": TEXT, "deep": [[{}], {"a": []}]}
+WITHOUT_NULL: Any = {"text": TEXT.removeprefix("null"), "numbers": [0.1, -0.0, 1 / 3, 2**63], "deep": [[{}], {"a": []}]}
+PYTHON: Any = {"large": 2**70, "names": {7: True}}
 EVENT: dict[str, Any] = {"event_type": "ACTION_EXECUTED", "external_ref": "order 1"}
 
 
@@ -34,6 +39,9 @@ CALLS: dict[str, Call] = {
     "evaluate": lambda sdk: sdk.actions.evaluate(action="é ü", value=1.0, context={"a": None}, metadata={"b": [1]}),
     "submit": lambda sdk: sdk.actions.submit(action="refund", target="p1", domain="d", idempotency_key="k1"),
     "payload": evaluate,
+    "any values": lambda sdk: sdk.actions.evaluate_payload(payload=VALUES),
+    "values without null": lambda sdk: sdk.actions.evaluate_payload(payload=WITHOUT_NULL),
+    "values of Python": lambda sdk: sdk.actions.evaluate_payload(payload=PYTHON),
     "dry run": lambda sdk: sdk.actions.dry_run(payload={"action": "refund"}, idempotency_key="k1"),
     "batch": lambda sdk: sdk.actions.evaluate_batch(actions=[{"action": "a"}, {"action": "b"}], domain="d"),
     "large batch": lambda sdk: sdk.actions.evaluate_batch(actions=[{"action": "x" * 1500} for _ in range(1000)]),
@@ -201,7 +209,16 @@ async def test_a_silent_server_is_the_same_time_out() -> None:
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("body", [{"n": float("nan")}, {"n": object()}, {"t": "\ud800"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"n": float("nan")},
+        {"n": [{"m": float("-inf")}], "t": "x"},
+        {"n": object()},
+        {"n": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"t": "\ud800"},
+    ],
+)
 async def test_what_cannot_be_written_is_refused_alike(body: Any) -> None:
     """Not a number, what is no JSON and what is no text raise as the SDK raises, and nothing is sent."""
     seen = []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import json
 import shutil
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from bighub import AsyncBighubClient
@@ -54,6 +55,17 @@ async def test_declared_a_retry_after_may_be_a_date(after: str, date: str | None
                 await evaluate(client)
     assert kept.value.retry_after_seconds is not None
     assert least <= kept.value.retry_after_seconds <= most
+
+
+async def test_declared_exponents_of_floats_are_spelt_otherwise() -> None:
+    """The bytes may differ from the SDK's, and must read as the same numbers."""
+    seen, payload = [], cast("Any", {"n": [1e16, 1e-7, -1.5e300, 5e-324, 123456.789]})
+    for name in ("httpx", "aiohttp"):
+        async with raw_server(says(answer(body=b'{"a":1}'))) as server:
+            async with sdk(name, server.url) as client:
+                await client.actions.evaluate_payload(payload=payload)
+            seen.append(json.loads(server.received[0].body))
+    assert seen[0] == seen[1]
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])

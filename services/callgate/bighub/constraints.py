@@ -9,13 +9,13 @@ What can't be read as a name and a value can't be honoured either, so it asks fo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from callgate.bighub.signals import Severity, Signal
 
 
-@dataclass(frozen=True, slots=True)
-class Gathered:
+class Gathered(msgspec.Struct, frozen=True):
     """The constraints of an answer, and what their presence means for its severity."""
 
     constraints: Mapping[str, object]

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from callgate.bighub import constraints as carriers
 from callgate.bighub.signals import Severity, Signal, enforcement, read
@@ -39,8 +40,7 @@ _VERDICTS: dict[Severity, ResolvedVerdict] = {
 _REASON_LENGTH = 300
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, resolved."""
 
     severity: Severity

@@ -7,9 +7,10 @@ absence. A wrong JSON type blocks, whatever the field: `"false"` is not False, a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
+
+import msgspec
 
 
 class Severity(IntEnum):
@@ -27,8 +28,7 @@ _CONTEXT = frozenset({Severity.NEEDS_CONTEXT})
 _ASKING = frozenset({Severity.REVIEW, Severity.NEEDS_CONTEXT})
 
 
-@dataclass(frozen=True, slots=True)
-class Signal:
+class Signal(msgspec.Struct, frozen=True):
     """One field's word."""
 
     field: str

@@ -117,6 +117,7 @@ def _leave_when_told() -> None:
 async def _serve(
     settings: Settings, services: Sequence[Service], toolbox: Toolbox | None, *, own: bool = False
 ) -> None:
+    from callgate.cli.collecting import collect_seldom
     from callgate.cli.hosting import check_means, hosted
     from callgate.cli.opening import Place, open_as_it_is, open_own
     from callgate.clock import SystemClock
@@ -124,6 +125,7 @@ async def _serve(
 
     logs.configure(settings.telemetry.log_level)
     check_means(settings, services, toolbox)
+    collect_seldom()
     clock = SystemClock()
     async with AsyncExitStack() as stack:
         place = Place(settings.log, settings.kafka, settings.topic)

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from callgate.events.control import ControlChanged
 
 UNREADABLE = "the control topic can't be read, which counts as stopped"
@@ -19,8 +21,7 @@ UNCLEAR = "a record of control can't be understood: hold everything and lift tha
 """The reason given while a record may be a stop in the words of a newer version. It holds, and kills nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """What of an action a scope looks at."""
 
     tenant: str

@@ -70,9 +70,9 @@ class EvaluationHandler:
     async def handle(self, envelope: Envelope, context: Context) -> Effects:
         """Decide one revision and attempt, once."""
         action = envelope.event
-        if not isinstance(action, ActionProposed) or context.table.get(_key(action)) is not None:
+        if not isinstance(action, ActionProposed) or context.table.get(key := _key(action)) is not None:
             return NOTHING
-        return self._decided(action, await self._decide(action, context), context)
+        return self._decided(key, action, await self._decide(action, context), context)
 
     async def on_timer(self, key: str, context: Context) -> Effects:  # noqa: ARG002 - part of the port
         """Forget a decision that is older than the identity window; the timer's key is the table's."""
@@ -81,10 +81,10 @@ class EvaluationHandler:
     async def on_dead(self, envelope: Envelope, context: Context, reason: str) -> Effects:
         """What is given up is blocked, so that its action ends."""
         action = envelope.event
-        if not isinstance(action, ActionProposed) or context.table.get(_key(action)) is not None:
+        if not isinstance(action, ActionProposed) or context.table.get(key := _key(action)) is not None:
             return NOTHING
         decision = deciding.unanswerable(f"given up: {reason}", context.clock.now())
-        return self._decided(action, decision, context)
+        return self._decided(key, action, decision, context)
 
     async def _decide(self, action: ActionProposed, context: Context) -> Decision:
         now = context.clock.now()
@@ -144,16 +144,16 @@ class EvaluationHandler:
         while (oldest := next(iter(self._excused))) and self._excused[oldest] < now - self._patience:
             del self._excused[oldest]
 
-    def _decided(self, action: ActionProposed, decision: Decision, context: Context) -> Effects:
+    def _decided(self, key: str, action: ActionProposed, decision: Decision, context: Context) -> Effects:
         ref = action.ref
-        self._excused.pop(action.identity(), None)
+        if self._excused:
+            self._excused.pop(action.identity(), None)
         self._metrics.decided(decision.verdict, ref.tool, action.domain, ref.tenant)
         publish = [Publish(ActionDecided(action=action, decision=decision))]
         if decision.verdict == "review":
             seconds, now = self._settings.approval.deadline_seconds, context.clock.now()
             asked = request(action, decision, self._policy(), context.partitions, now=now, deadline_seconds=seconds)
             publish.append(Publish(asked))
-        key = _key(action)
         due = context.clock.now() + topics.IDENTITY_WINDOW
         return Effects(
             publish=tuple(publish),

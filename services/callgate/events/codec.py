@@ -7,7 +7,6 @@ it does not know refuses the record (it becomes a dead letter), and ignores fiel
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -35,8 +34,7 @@ class TooLarge(ValueError):  # noqa: N818 - it is said of the event
     """An event is over the size limit and must not enter a unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(msgspec.Struct, frozen=True):
     """An event as it was read, with what the headers say of it."""
 
     event: Event

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from callgate.events import actions, approvals, control, ids, outcomes, topics, turns
 from callgate.events.event import Event
 from callgate.events.home import home, spread
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(msgspec.Struct, frozen=True):
     """A place on the log."""
 
     topic: str

@@ -7,7 +7,6 @@ such an action waits for the ones before it, but once it is sent on it holds up 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -151,7 +150,7 @@ class ExecutionHandler:
             if taken is not None:
                 return self._runner.ended_by_gate(decided, place, gate.End("not_executed", taken), context)
         claimed = self._runner.claim(decided, place, standing, context)
-        return replace(claimed, put={**claimed.put, key: place.key.encode()})
+        return msgspec.structs.replace(claimed, put={**claimed.put, key: place.key.encode()})
 
     def _sent_on(self, decided: ActionDecided, place: Place, context: Context) -> Effects:
         passing = ending.passed(decided.action, place, context.table, context.clock.now())

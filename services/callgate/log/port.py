@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from callgate.failures import CallgateError, TemporaryFailure
 
@@ -36,8 +37,7 @@ class LogClosed(LogUnavailable):
     """Its owner has closed this log: to try again is of no use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One record as the log holds it."""
 
     topic: str
@@ -50,8 +50,7 @@ class Record:
     """Seconds since the epoch: the append time on entrances, the writer's time elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(msgspec.Struct, frozen=True):
     """One record to be written. The partition is always named."""
 
     topic: str
@@ -62,8 +61,7 @@ class Outgoing:
     headers: Headers = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """Where a record was written."""
 
     topic: str
@@ -71,8 +69,7 @@ class Position:
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(msgspec.Struct, frozen=True):
     """How far a group has come in one input partition, where work completes out of order."""
 
     next_offset: int = 0
@@ -86,14 +83,13 @@ class Progress:
         return offset < self.next_offset or (place >= 0 and offset < self.done[place][1])
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(msgspec.Struct, frozen=True):
     """What becomes visible together or not at all."""
 
     outputs: tuple[Outgoing, ...] = ()
-    puts: Mapping[str, bytes | None] = field(default_factory=dict)
+    puts: Mapping[str, bytes | None] = msgspec.field(default_factory=dict)
     """Changes to the lease's table; None deletes the key."""
-    progress: Mapping[str, Progress] = field(default_factory=dict)
+    progress: Mapping[str, Progress] = msgspec.field(default_factory=dict)
     """Per input topic of the lease; topics that are left out keep what they had."""
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from callgate.clock import Clock, wait
@@ -29,8 +29,7 @@ UNIT_BYTES = 8_000_000
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(slots=True, eq=False)
-class Entry:
+class Entry(msgspec.Struct, eq=False):
     """What one handler, or one stage of it, wants to become visible."""
 
     outputs: tuple[Outgoing, ...]

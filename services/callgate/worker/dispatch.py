@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 from callgate.log.port import LeaseLost
 from callgate.worker.alarm import Alarm
-from callgate.worker.attempts import Attempts, Braked, Done
+from callgate.worker.attempts import Attempts, Braked, Done, Outcome
 from callgate.worker.committer import Committer, Entry
 from callgate.worker.effects import Context
 from callgate.worker.ledger import Ledger
-from callgate.worker.parking import unpark
+from callgate.worker.parking import Due, unpark
 from callgate.worker.retry import Again, Park
 from callgate.worker.timers import Armed
 from callgate.worker.work import Work
@@ -63,7 +63,7 @@ class Dispatch:
         self._alarm = Alarm(workshop.clock, self._ring)
         self._works: dict[Work, None] = {}  # in memory, oldest first
         self._tenants: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Work, asyncio.Task[None]] = {}
         self._retries: list[tuple[float, int, str]] = []
         self._behind: dict[str, list[Work]] = {}  # timers whose lane is parked
         self._serving: Counter[str] = Counter()  # timers in memory, by the tenant whose share they use
@@ -91,18 +91,18 @@ class Dispatch:
 
     def start(self, work: Work) -> None:
         """Run what the lanes have picked."""
-        task = asyncio.get_running_loop().create_task(self._execute(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._tasks[work] = asyncio.get_running_loop().create_task(self._execute(work))
 
     async def finished(self) -> None:
         """Wait until nothing runs."""
         while self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+            await asyncio.wait(tuple(self._tasks.values()))
+            # What is cut off before its first step has run nothing, so it could not take itself out.
+            self._tasks = {work: task for work, task in self._tasks.items() if not task.done()}
 
     def cancel(self) -> None:
         """Cut off what runs. Coroutines are cancelled; a thread that a tool runs in can't be, and is left behind."""
-        for task in self._tasks:
+        for task in self._tasks.values():
             task.cancel()
 
     def end(self) -> None:
@@ -163,21 +163,23 @@ class Dispatch:
         if due is not None:
             self._alarm.within(due - self._clock.now())
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (defect := task.exception()) is not None and self.defect is None:
-            self.defect = defect
-            self._lose("defect")
-
+    # Takes itself out of the tasks: a callback on each would be one more turn of the loop with every record.
     async def _execute(self, work: Work) -> None:
         try:
             outcome = await self._attempts.run(work)
+            # A handler may have swallowed its cancelling: its lane is gone, and what it returned was not accepted.
+            if not self._over:
+                self._settle(work, outcome)
         except LeaseLost:
             self._lose("lost")
-            return
-        if self._over:
-            # A handler that has swallowed its cancelling: its lane is gone, and what it returned was not accepted.
-            return
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the lease's runner raises it
+            if self.defect is None:
+                self.defect = defect
+                self._lose("defect")
+        finally:
+            self._tasks.pop(work, None)
+
+    def _settle(self, work: Work, outcome: Outcome) -> None:
         self._shop.beat()
         key = (self._claim, work.lane)
         if isinstance(outcome, Done):
@@ -227,8 +229,8 @@ class Dispatch:
         monotonic, now = self._clock.monotonic(), self._clock.now()
         while self._retries and self._retries[0][0] <= monotonic:
             self._lanes.resume((self._claim, heapq.heappop(self._retries)[2]))
-        while (key := self._ledger.parking.due(now)) is not None:
-            self._unpark(key, now)
+        while (due := self._ledger.parking.due(now)) is not None:
+            self._unpark(due, now)
         if self.timers_allowed:
             for armed in self._ledger.timers.due(now):
                 self._admit(armed)
@@ -239,17 +241,25 @@ class Dispatch:
             waits.append(self._retries[0][0] - monotonic)
         return max(0.0, min(waits)) if waits else None
 
-    def _unpark(self, key: str, now: float) -> None:
-        value = self._ledger.table.get(key)
+    def _unpark(self, due: Due, now: float) -> None:
+        # A long queue is offered again every second: what is known to find no room is not read each time.
+        if due.tenant is not None and self._crowded(due.tenant):
+            self._ledger.parking.later(due.lane, now + OVERFLOW_SECONDS, due.tenant)
+            return
+        value = self._ledger.table.get(due.key)
         assert value is not None
-        work = unpark(key, value, self._topics, self._shop.job.handler)
-        settings = self._shop.settings
-        # The same share as for what is fetched: a backlog that drains must not starve what arrives.
-        crowded = len(self._works) >= settings.window
-        if crowded or self._tenants[work.tenant] >= max(1.0, settings.window * settings.tenant_share):
-            self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS)
+        work = unpark(due.key, value, self._topics, self._shop.job.handler)
+        if self._crowded(work.tenant):
+            self._ledger.parking.later(work.lane, now + OVERFLOW_SECONDS, work.tenant)
         else:
             self._add(work)
+
+    def _crowded(self, tenant: str) -> bool:
+        # The same share as for what is fetched: a backlog that drains must not starve what arrives.
+        window = self._shop.settings.window
+        return len(self._works) >= window or self._tenants[tenant] >= max(
+            1.0, window * self._shop.settings.tenant_share
+        )
 
     def _admit(self, armed: Armed) -> None:
         """Serve a timer that has come due, or let it wait for others of its tenant: they may not fill the window."""

@@ -7,8 +7,9 @@ makes them visible in one unit with the progress of the record that caused them.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from callgate.clock import Clock
 from callgate.events.codec import Envelope
@@ -17,16 +18,14 @@ from callgate.events.routing import Address
 from callgate.log.port import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """An event to be written. Its address is computed (`events.routing`) unless one is given."""
 
     event: Event
     address: Address | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Timer:
+class Timer(msgspec.Struct, frozen=True):
     """A durable wake-up: `handler.on_timer` is called in `lane` at or after `due`, once per setting of `key`.
 
     It moves with the lease's state, and fires only after the lease has passed the end offsets of its claim. Setting
@@ -41,19 +40,17 @@ class Timer:
     """Whose share of the worker serving it uses; empty for what is quick, and then nobody's."""
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
+class DeadLettered(msgspec.Struct, frozen=True):
     """A record, or a part of it, that the handler gives up on while it goes on with the rest."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Effects:
+class Effects(msgspec.Struct, frozen=True):
     """Everything that becomes visible together when a handler, or one stage of it, is done."""
 
     publish: tuple[Publish, ...] = ()
-    put: Mapping[str, bytes | None] = field(default_factory=dict)
+    put: Mapping[str, bytes | None] = msgspec.field(default_factory=dict)
     """Changes to the lease's table by key; None deletes. Visible to later work of the lease at once."""
     timers: tuple[Timer, ...] = ()
     cancel: tuple[str, ...] = ()
@@ -83,8 +80,7 @@ class Table(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """What a handler may look at while it works on one record or timer."""
 
     table: Table

@@ -6,10 +6,11 @@ no slot. Each claim of a lease has lanes of its own, which can be forgotten at o
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from callgate.worker.work import Work
 
@@ -23,11 +24,10 @@ class _State(Enum):
     HELD = 3
 
 
-@dataclass(slots=True, eq=False)
-class _Lane:
+class _Lane(msgspec.Struct, eq=False):
     key: LaneKey
     state: _State = _State.HELD
-    queue: deque[Work] = field(default_factory=deque)
+    queue: list[Work] = []  # most lanes are one record long, for which a deque takes eight times the memory
     slot: str | None = None  # the tenant whose slot it uses while it runs
 
 
@@ -44,15 +44,16 @@ class Lanes:
         self._weights = weights
         self._claims: dict[int, dict[str, _Lane]] = {}
         self._closed: set[int] = set()
-        self._ready: dict[str, deque[_Lane]] = {}
+        self._ready: dict[str, OrderedDict[_Lane, None]] = {}  # by tenant; any of them may be withdrawn
         self._used: Counter[str] = Counter()
+        self._running = 0
         self._served: dict[str, int] = {}
         self._picks = 0
 
     @property
     def running(self) -> int:
         """Slots in use."""
-        return self._used.total()
+        return self._running
 
     @property
     def waiting(self) -> bool:
@@ -75,12 +76,13 @@ class Lanes:
             return None
         tenant = min(self._ready, key=self._rank)
         queue = self._ready[tenant]
-        lane = queue.popleft()
+        lane, _ = queue.popitem(last=False)
         if not queue:
             del self._ready[tenant]
         self._picks += 1
         self._served[tenant] = self._picks
         self._used[tenant] += 1
+        self._running += 1
         lane.state, lane.slot = _State.RUNNING, tenant
         return lane.key[0], lane.queue[0]
 
@@ -90,7 +92,7 @@ class Lanes:
         if lane is None:
             return False
         self._free(lane)
-        lane.queue.popleft()
+        del lane.queue[0]
         if lane.queue:
             self._make_ready(lane)
             return False
@@ -158,13 +160,16 @@ class Lanes:
             lane.state = _State.HELD
             return
         lane.state = _State.READY
-        self._ready.setdefault(lane.queue[0].tenant, deque()).append(lane)
+        tenant = lane.queue[0].tenant
+        if (queue := self._ready.get(tenant)) is None:
+            queue = self._ready[tenant] = OrderedDict()
+        queue[lane] = None
 
     def _withdraw(self, lane: _Lane) -> None:
         if lane.state is not _State.READY:
             return
         tenant = lane.queue[0].tenant
-        self._ready[tenant].remove(lane)
+        del self._ready[tenant][lane]
         if not self._ready[tenant]:
             del self._ready[tenant]
         lane.state = _State.HELD
@@ -172,6 +177,7 @@ class Lanes:
     def _free(self, lane: _Lane) -> None:
         if lane.slot is None:
             return
+        self._running -= 1
         self._used[lane.slot] -= 1
         if self._used[lane.slot] <= 0:
             del self._used[lane.slot]

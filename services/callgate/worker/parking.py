@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -55,12 +54,22 @@ def decode(value: bytes) -> Parked:
     return _DECODER.decode(value)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True, order=True):
     ticket: int
     key: str
     not_before: float
     since: float
+    tenant: str | None = None
+
+
+class Due(msgspec.Struct, frozen=True):
+    """The first record of a parked lane, whose time has come."""
+
+    lane: str
+    key: str
+    """Of its entry in the table."""
+    tenant: str | None
+    """None until it has been read in this claim: the table does not say it."""
 
 
 class Parking:
@@ -120,7 +129,7 @@ class Parking:
             not_before=not_before,
             parked_at=now,
         )
-        self._insert(work.lane, _Place(work.ticket, key, not_before, work.first_tried or now))
+        self._insert(work.lane, _Place(work.ticket, key, not_before, work.first_tried or now, work.tenant))
         if work.lane not in self._loaded:
             self._announce(work.lane)
         return key, msgspec.msgpack.encode(parked)
@@ -139,19 +148,20 @@ class Parking:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: float) -> str | None:
-        """The key of the first record of a lane that may be tried now: it counts as being in memory from here on."""
+    def due(self, now: float) -> Due | None:
+        """The first record of a lane that may be tried now: it counts as being in memory from here on."""
         due = self.next_due()
         if due is None or due > now:
             return None
         _, _, lane = heapq.heappop(self._heap)
         self._loaded.add(lane)
-        return self._lanes[lane][0].key
+        first = self._lanes[lane][0]
+        return Due(lane, first.key, first.tenant)
 
-    def later(self, lane: str, not_before: float) -> None:
+    def later(self, lane: str, not_before: float, tenant: str) -> None:
         """There is no room for the lane's first record now: offer it again at `not_before`. Changes no table."""
         first = self._lanes[lane][0]
-        self._lanes[lane][0] = replace(first, not_before=not_before)
+        self._lanes[lane][0] = _Place(first.ticket, first.key, not_before, first.since, tenant)
         self._loaded.discard(lane)
         self._announce(lane)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -23,8 +22,7 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Armed:
+class Armed(msgspec.Struct, frozen=True, eq=False):
     """One setting of a timer. Setting its key again makes another one, which is how the first is known to be past.
 
     There is one for every open approval and more, so it holds no text of its own, and stands in the index by itself.

@@ -7,8 +7,6 @@ flight is either done or does not exist.
 
 from __future__ import annotations
 
-from sortedcontainers import SortedList
-
 from callgate.log.port import Progress
 
 
@@ -18,7 +16,7 @@ class Tracker:
     def __init__(self, restored: Progress) -> None:
         self._frontier = restored.next_offset  # everything below is known: done, absent, or in flight
         self._beyond = list(restored.done)  # what an earlier claim did beyond the frontier
-        self._in_flight: SortedList[int] = SortedList()
+        self._in_flight: dict[int, None] = {}  # ascending: nothing is begun below the frontier
         self._absorb()
 
     def __len__(self) -> int:
@@ -27,24 +25,25 @@ class Tracker:
 
     def begin(self, offset: int) -> bool:
         """A record was delivered. False means that it is known already, done or in flight: leave it alone."""
-        if offset < self._frontier or any(start <= offset < end for start, end in self._beyond):
+        if offset < self._frontier or (self._beyond and any(start <= offset < end for start, end in self._beyond)):
             return False
-        self._in_flight.add(offset)
+        self._in_flight[offset] = None
         self._frontier = offset + 1
         self._absorb()
         return True
 
     def complete(self, offset: int) -> None:
-        """A record in flight is done. Raises ValueError for one that is not in flight."""
-        self._in_flight.remove(offset)
+        """A record in flight is done. Raises KeyError for one that is not in flight."""
+        del self._in_flight[offset]
 
     def progress(self) -> Progress:
         """What may be committed now."""
         if not self._in_flight:
             return Progress(self._frontier, tuple(self._beyond))
         runs: list[tuple[int, int]] = []
-        previous = first = self._in_flight[0]
-        for offset in self._in_flight.islice(1):
+        offsets = iter(self._in_flight)
+        previous = first = next(offsets)
+        for offset in offsets:
             if offset > previous + 1:
                 runs.append((previous + 1, offset))
             previous = offset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from callgate.events import codec
 from callgate.events.codec import Envelope
@@ -12,8 +12,7 @@ from callgate.worker.effects import Handler
 from callgate.worker.timers import Armed
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class Work:
+class Work(msgspec.Struct, eq=False, kw_only=True):
     """What waits or runs in a lane, with what is remembered of earlier attempts at it."""
 
     lane: str

@@ -60,6 +60,7 @@ class KafkaLease:
         """`confirmed` asks whether the group still counts us as a member; `ended` is told once, when it is over."""
         self._claimed = claimed
         self._names = names
+        self._state = names.state(claimed.group)
         self._clock = clock
         self._confirmed = confirmed
         self._ended = ended
@@ -220,7 +221,7 @@ class KafkaLease:
         return Write(self._names.topic(record.topic), record.partition, record.key, record.value, record.headers, now)
 
     def _own(self, key: bytes, value: bytes | None, now: int) -> Write:
-        return Write(self._names.state(self._claimed.group), self.number, key, value, (), now)
+        return Write(self._state, self.number, key, value, (), now)
 
     def _now(self) -> int:
         return int(self._clock.now() * 1000)

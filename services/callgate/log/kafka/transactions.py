@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from aiokafka.errors import InvalidTimestampError, KafkaError
 
 from callgate.log.kafka import clients
@@ -26,8 +26,7 @@ ABORT_SECONDS = 3.0
 """How long an abort may take. If it does not come through, the brokers abort by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """One record to be written."""
 
     topic: str
