@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 
 _RESULTS: dict[str, str] = {"approve": "approved", "reject": "rejected", "edit": "edited", "respond": "responded"}
 """What an answer is for; the others end nothing."""
+_MEANS: dict[str, str] = {
+    "withdraw": ": nothing is said in your name now",
+    "abstain": ": you decide neither way",
+    "delegate": ": {} may answer in your stead",
+}
+"""What the others have changed, since what is needed is the same as before."""
 
 _LOOK_SECONDS = 0.1
 _LEAST_DIGEST = 8
 """Characters of a digest that must be given at the least: fewer could be any."""
+_LEAST_ID = 4
+"""The same of a question's id: with one question open, any letter of `apr_` would be a beginning of its id alone."""
 
 
 class Said(NamedTuple):
@@ -166,7 +174,7 @@ def _answer(  # noqa: PLR0913 - the options of every answer
     voter = voter_of(approver, key)
 
     async def work(log: Log, clock: Clock) -> tuple[Question, Said]:
-        question = await find(log, approval)
+        question = await find(log, approval, least=_LEAST_ID)
         _hold_kind(question, saying)
         refusal = await _too_late(log, question, digest, clock.now())
         if refusal is not None:
@@ -195,12 +203,12 @@ def _hold_kind(question: Question, saying: Saying) -> None:
         raise BadInput("ID", f"{name} asks whether a call may run", f"See: callgate approvals show {name}")
 
 
-async def find(log: Log, given: str) -> Question:
-    """The question that an id, or the beginning of one, names. Raises BadInput."""
+async def find(log: Log, given: str, *, least: int = 0) -> Question:
+    """The question that an id, or the beginning of one, names; `least` as for `pick`. Raises BadInput."""
     from callgate.cli.reading import all_questions
 
     questions = await all_questions(log)
-    return questions[pick("approval", given, list(questions))]
+    return questions[pick("approval", given, list(questions), least=least)]
 
 
 async def _too_late(log: Log, question: Question, digest: str | None, now: float) -> Said | None:
@@ -260,11 +268,14 @@ async def _came_of(log: Log, vote: ApprovalVoted, place: str) -> Said | None:
     for ballot in question.ballots:
         # By its place: anybody can write junk under the name of a vote that they have read.
         if ballot.origin == place and ballot.refusal is not None:
-            return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
+            return _refused(ballot.refusal)
     if question.resolved is not None:
         resolution = question.resolved.resolution
         if resolution == ("settled" if question.request.kind == "settle" else _RESULTS.get(vote.answer)):
-            return Said(0, resolution, f"{name} is {resolution}.")
+            see = (
+                f" The edited call is evaluated now: callgate actions show {ids.short(question.request.action.ref.id)}"
+            )
+            return Said(0, resolution, f"{name} is {resolution}.{see if resolution == 'edited' else ''}")
         return Said(1, resolution, f"{name} is {resolution}: the vote came too late to change that.")
     return await _counted(log, vote, question)
 
@@ -276,7 +287,12 @@ async def _counted(log: Log, vote: ApprovalVoted, question: Question) -> Said | 
         return None  # a resolution is read in the next look
     for ballot in tally.ballots:
         if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
-            return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
+            return _refused(ballot.refusal)
         if ballot.vote_id == vote.vote_id:
-            return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
+            means = _MEANS.get(vote.answer, "").format(vote.delegate_to)
+            return Said(0, "counted", f"Counted{means}; {still_needed(question.request)}.")
     return None
+
+
+def _refused(reason: str) -> Said:
+    return Said(1, "refused", f"The vote does not count: {reason.rstrip('.')}.")

@@ -46,6 +46,7 @@ def run(service: str | None, all_: bool, address: str | None, tools: str | None)
     from callgate.environment import load
 
     settings = load(os.environ)
+    _name_unknown()
     services = all_services(settings) if service is None else (cast("Service", service),)
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
     toolbox = None
@@ -73,6 +74,7 @@ def dev(
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CALLGATE_BIGHUB_")}
     settings = load(environment)
+    _name_unknown()
     settings = replace(
         settings,
         log=address or settings.log,
@@ -114,6 +116,14 @@ def _leave_when_told() -> None:
         signal.signal(each, lambda *_: os._exit(0))
 
 
+def _name_unknown() -> None:
+    from callgate.environment import unknown
+
+    strange = unknown(os.environ)
+    if strange is not None:
+        click.echo(f"callgate: {strange}", err=True)
+
+
 async def _serve(
     settings: Settings, services: Sequence[Service], toolbox: Toolbox | None, *, own: bool = False
 ) -> None:
@@ -145,7 +155,7 @@ async def _develop(
     from callgate.sandbox.model.script import load_script
     from callgate.sandbox.policy import load_policy
     from callgate.sandbox.service import Sandbox
-    from callgate.settings import Secret
+    from callgate.settings import Secret, Settings
 
     beside = None if settings.log == MEMORY else beside_of(settings.log, settings.topic.prefix)
     box = Sandbox(
@@ -163,8 +173,12 @@ async def _develop(
             f"model: {settings.model.url}\n"
             "votes are trusted: development only"
         )
-        click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
-        click.echo("  callgate approvals list\n\nCtrl-C stops.")
+        # The other terminal has not what is exported in this one.
+        there = "" if settings.log == Settings().log else f" --log {settings.log}"
+        click.echo("\nnow, in another terminal:")
+        for command in ("submit turn.json --session s1", "actions list", "approvals list"):
+            click.echo(f"  callgate {command}{there}")
+        click.echo("\nCtrl-C stops.")
         settings = replace(settings, bighub=replace(settings.bighub, url=box.url))
         await _serve(settings, all_services(settings), toolbox, own=True)
 

@@ -198,6 +198,15 @@ def test_an_unknown_question_is_bad_input(path: Path) -> None:
     assert (ran.code, "approvals list" in ran.err) == (2, True)
 
 
+@pytest.mark.parametrize("said", ["a", "apr", "apr_", APPROVAL[:11], SHORT[:3]])
+def test_a_slip_of_the_hand_answers_nothing(path: Path, said: str) -> None:
+    """With one question open every beginning of its id is unique; what is no more than the kind's name is no answer."""
+    asked(path)
+    ran = callgate("approvals", "approve", said, "--wait", "0", CALLGATE_LOG=f"sqlite:///{path}")
+    assert (ran.code, "at least 4 characters" in ran.err, votes(path)) == (2, True, [])
+    assert callgate("approvals", "show", said, CALLGATE_LOG=f"sqlite:///{path}").code == 0
+
+
 @pytest.mark.parametrize("said", ["abstain", "withdraw"])
 def test_taking_back_is_cast_and_told_what_is_needed_now(
     path: Path, said: str, monkeypatch: pytest.MonkeyPatch

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,25 @@ def test_untrusted_votes_are_not_believed_by_default(tmp_path: Path) -> None:
     ran = callgate("run", "approvals", CALLGATE_LOG=f"sqlite:///{tmp_path / 'log.db'}")
     assert ran.code == 2
     assert "CALLGATE_APPROVAL_TRUSTED" in ran.err
+
+
+def test_a_misspelt_setting_is_named_with_the_nearest_by_whatever_reads_settings(tmp_path: Path) -> None:
+    """A variable that looks like a setting and is none is told by `run`, `dev` and `check`; the right ones are not."""
+    misspelt = {"CALLGATE_APPROVAL_DEADLINE_SECOND": "60", "CALLGATE_LOG": f"sqlite:///{tmp_path / 'log.db'}"}
+    for command in (["run", "evaluator"], ["dev"], ["check"]):
+        ran = callgate(*command, **misspelt)
+        told = ran.out + ran.err
+        assert "CALLGATE_APPROVAL_DEADLINE_SECOND (did you mean CALLGATE_APPROVAL_DEADLINE_SECONDS?)" in told
+        assert "CALLGATE_LOG (" not in told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_ends_in_a_sentence(tmp_path: Path) -> None:
+    """What can't be written out any more ends a command with exit code 1 and why, once."""
+    said = "import sys; from callgate.cli.main import main; sys.argv = ['callgate', '--help']; main()"
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([sys.executable, "-c", said], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "callgate: nothing more can be written: No space left on device\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["evaluator", "--all"], ["cook"]], ids=str)
