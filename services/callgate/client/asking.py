@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import msgspec
 import orjson
 
+from callgate.client.hooks import OnDecision
 from callgate.events.turns import TurnOrigin
 from callgate.failures import BadInput
 
@@ -50,6 +51,8 @@ class TurnOptions(TypedDict, total=False):
     """Seconds to wait for the end, 60 where it is left out. The turn goes on after them."""
     wait_for_people: bool
     """False: return as soon as a call waits for a person, and resume later. Streams and callbacks always wait."""
+    on_decision: OnDecision | None
+    """Is told of each standing of each call, as `execution_event` tells it. Streams have that instead."""
 
 
 class RunOptions(TurnOptions, total=False):

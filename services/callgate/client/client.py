@@ -22,6 +22,7 @@ from callgate.client.asking import named as naming
 from callgate.client.checking import Evaluations, check_tool
 from callgate.client.following import Followers, Subscription
 from callgate.client.hearing import Step, outcome, steps
+from callgate.client.hooks import Hook
 from callgate.client.reading import format_of
 from callgate.client.shapes import Response
 from callgate.clock import Clock
@@ -334,9 +335,16 @@ class Client:
     ) -> Response:
         """Submit a turn and hear what becomes of it."""
         seconds, people = seconds_of(options), options.get("wait_for_people", True)
+        hook = Hook(options)
+
+        def hear(reply: ActionReply) -> None:
+            hook.hear(reply)
+            if on_reply is not None:
+                on_reply(reply)
+
         async with self._hearing(named) as replies:
             await self._submit_surely(turn, seconds)
-            response = await outcome(replies, self.turn_key(named.origin), seconds, on_reply, people=people)
+            response = await outcome(replies, self.turn_key(named.origin), seconds, hear, people=people)
         # A turn of which nothing has been heard yet can only be named here.
         return {**response, "session": named.origin.session, "turn": named.origin.turn}
 
