@@ -59,8 +59,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "CALLGATE_KAFKA_SECURITY": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
     "CALLGATE_KAFKA_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
 }
-_OF_COMMANDS = frozenset({"CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA"})
-"""Variables that only commands read."""
+_OF_COMMANDS = frozenset(
+    {"CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA", "CALLGATE_TOOLS_FOLDER"}
+)
+"""Variables that only commands, or the compose file, read."""
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off", ""})
 

@@ -92,6 +92,15 @@ async def test_a_hook_is_told_each_standing_once(gate: Whole) -> None:
     assert waits["approval_id"] == waits["decision"]["approval_id"] == asked.approval_id
 
 
+async def test_a_hook_that_nobody_would_await_is_refused(gate: Whole) -> None:
+    """An asynchronous `on_decision` is refused before the turn is submitted, and so is any for a stream."""
+    with pytest.raises(BadInput, match="on_decision"):
+        await client_of(gate).run('call act {"n": 1}', "any", on_decision=comment_only)
+    with pytest.raises(BadInput, match="execution_event"):
+        await anext(client_of(gate).run_stream('call act {"n": 1}', "any", on_decision=print))
+    assert gate.marks.effects == {}
+
+
 async def test_a_caller_need_not_wait_for_people(gate: Whole) -> None:
     """Told so, a run returns as soon as a call waits for a person, long before its time is over."""
     async with client_of(gate) as client, asyncio.timeout(20):

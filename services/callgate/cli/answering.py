@@ -85,7 +85,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _plain(answer: Answer, help_: str) -> click.Command:
-    @click.command(answer, help=f"{help_} ID may be any unique beginning.")
+    @click.command(answer, help=f"{help_} ID may be its first four characters.")
     @_options
     def command(approval: str, **how: Any) -> None:
         _answer(approval, Saying(answer), **how)
@@ -98,7 +98,7 @@ def _plain(answer: Answer, help_: str) -> click.Command:
 @click.option("--arguments", help="All arguments as JSON, or @FILE, or - for standard input. Default: your editor.")
 @click.option("--better", is_flag=True, help="Take BIGHUB's better action, where it is a set of arguments.")
 def edit(approval: str, arguments: str | None, better: bool, **how: Any) -> None:  # noqa: FBT001 - a flag
-    """Approve the call with other arguments: it is checked and evaluated again. ID may be any unique beginning."""
+    """Approve the call with other arguments: it is checked and evaluated again. ID may be its first four characters."""
     if better and arguments is not None:
         raise BadInput("--better", "is given together with --arguments", "Give one of the two")
     _answer(approval, Saying("edit", lambda question: edited_arguments(question, arguments, better=better)), **how)
@@ -109,7 +109,7 @@ def edit(approval: str, arguments: str | None, better: bool, **how: Any) -> None
 @click.option("--text", help="What the model is told as the call's result.")
 @click.option("--result", help="The same as JSON, or @FILE, or - for standard input.")
 def respond(approval: str, text: str | None, result: str | None, **how: Any) -> None:
-    """Give the call's result yourself; the tool does not run. ID may be any unique beginning."""
+    """Give the call's result yourself; the tool does not run. ID may be its first four characters."""
     if (text is None) == (result is None):
         raise BadInput("--text", "is needed, or --result, and not both", 'Give --text "was paid on Monday"')
     _answer(approval, Saying("respond", lambda _: {"response": _response(text, result)}), **how)
@@ -119,7 +119,7 @@ def respond(approval: str, text: str | None, result: str | None, **how: Any) -> 
 @_options
 @click.argument("person")
 def delegate(approval: str, person: str, **how: Any) -> None:
-    """Have PERSON answer in your stead, until you say otherwise. ID may be any unique beginning."""
+    """Have PERSON answer in your stead, until you say otherwise. ID may be its first four characters."""
     _answer(approval, Saying("delegate", lambda _: {"delegate_to": person}), **how)
 
 
@@ -128,7 +128,7 @@ def delegate(approval: str, person: str, **how: Any) -> None:
 @click.argument("happened", type=click.Choice(("happened", "did-not-happen")))
 @click.option("--result", help="What came of it, as JSON, or @FILE, or -; only where it happened.")
 def settle(approval: str, happened: str, result: str | None, **how: Any) -> None:
-    """Say what became of a call in doubt, once you have looked. ID may be any unique beginning."""
+    """Say what became of a call in doubt, once you have looked. ID may be its first four characters."""
     if happened != "happened" and result is not None:
         raise BadInput("--result", "is given for what did not happen", "Leave it out")
     if result is not None:

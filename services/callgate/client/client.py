@@ -22,7 +22,7 @@ from callgate.client.asking import named as naming
 from callgate.client.checking import Evaluations, check_tool
 from callgate.client.following import Followers, Subscription
 from callgate.client.hearing import Step, outcome, steps
-from callgate.client.hooks import Hook
+from callgate.client.hooks import Hook, no_hook
 from callgate.client.reading import format_of
 from callgate.client.shapes import Response
 from callgate.clock import Clock
@@ -111,6 +111,7 @@ class Client:
 
         Text is best effort; `execution_event`, `final_response` and what follows it are certain.
         """
+        no_hook(options, "take `execution_event` from the stream")
         named, turn = self._asked(messages, model, options, stream=True)
         seconds, key = seconds_of(options), self.turn_key(named.origin)
         async with self._hearing(named) as replies, self._hearing(named, topics.STREAM.name) as stream:
