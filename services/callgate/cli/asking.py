@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import orjson
 
+from callgate.cli.fleet import tell_if_nobody_proposes
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.printing import as_json
 from callgate.cli.submitting import completed_turn, content_of, origin_of, show
@@ -76,6 +77,7 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of a command
         )
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=True)
+            await tell_if_nobody_proposes(log, clock)
         showing = asyncio.create_task(_shown_as_it_comes(client, key)) if stream and not json_ else None
         try:
             return key, origin, await completed_turn(client, key, timeout, quiet=json_)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
+from callgate.cli.fleet import tell_if_nobody_proposes
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.printing import as_json, table
 from callgate.cli.wording import compact, visible
@@ -60,6 +61,7 @@ def submit(
         key = await client.record(origin, response)
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=wait)
+            await tell_if_nobody_proposes(log, clock)
         return key, origin, await completed_turn(client, key, timeout, quiet=json_) if wait else None
 
     key, origin, completed = on_log(address, work, make=True)

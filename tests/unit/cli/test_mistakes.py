@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.support.command import callgate, feed
+from tests.support.planted import plant
+
+from callgate.events.control import WorkerReported
 
 LOOKING = [
     ["actions", "list"],
@@ -199,6 +203,20 @@ def test_bad_options_of_submit_are_named(tmp_path: Path) -> None:
     assert "--context" in feed(turn, "submit", "-", "--context", "{", **log).err
     missing = callgate("submit", str(tmp_path / "missing.json"), **log)
     assert (missing.code, "missing.json" in missing.err) == (2, True)
+
+
+def test_a_turn_that_nobody_reads_is_told_so(tmp_path: Path) -> None:
+    """Where no proposer lives on the log, say a misspelt one, `submit` and `ask` tell it; else they don't."""
+    log = {"CALLGATE_LOG": f"sqlite:///{tmp_path / 'l.db'}"}
+    asked = callgate("ask", "hello", "--model", "any", "--timeout", "0", **log)
+    assert (asked.code, "No proposer is heard of" in asked.err) == (3, True)
+    now = time.time()
+    plant(
+        tmp_path / "l.db",
+        WorkerReported(service="proposer", member="m", version="1", epoch=0, ready=True, reported_at=now),
+    )
+    submitted = feed(b'{"calls": []}', "submit", "-", **log)
+    assert (submitted.code, "No proposer" in submitted.err) == (0, False)
 
 
 def test_an_empty_tenant_is_named(tmp_path: Path) -> None:
