@@ -59,7 +59,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "CALLGATE_KAFKA_SECURITY": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
     "CALLGATE_KAFKA_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
 }
-_OF_COMMANDS = frozenset(
+OF_COMMANDS = frozenset(
     {"CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA", "CALLGATE_TOOLS_FOLDER"}
 )
 """Variables that only commands, or the compose file, read."""
@@ -105,7 +105,7 @@ def unknown(environ: Mapping[str, str]) -> str | None:
 
     They change nothing. Whoever misspelt one believes that it does.
     """
-    known = names() | _OF_COMMANDS
+    known = names() | OF_COMMANDS
     strange = sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
     if not strange:
         return None

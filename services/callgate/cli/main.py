@@ -104,12 +104,20 @@ def main() -> None:
     except CallgateError as error:
         _leave(str(error), 1)
     except ExceptionGroup as group:
-        ours, others = group.split(CallgateError)
-        if others is not None:
-            raise
-        assert ours is not None
-        first = ours.exceptions[0]
-        _leave(str(first), 2 if isinstance(first, BadInput) else 1)
+        _of_several(group)
+
+
+def _of_several(group: ExceptionGroup) -> None:
+    """The first of what tasks have raised together speaks for all; raises the group where one of them is a defect."""
+    ours, others = group.split((CallgateError, OSError))
+    if others is not None:
+        raise group
+    first: Exception | None = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    if isinstance(first, OSError):
+        _unwritten(first)
+    _leave(str(first), 2 if isinstance(first, BadInput) else 1)
 
 
 def _unwritten(error: OSError) -> None:

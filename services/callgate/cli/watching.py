@@ -38,6 +38,7 @@ def watch(address: str | None, json_: bool, tenant: str | None) -> None:  # noqa
 
     async def work(log: Log, clock: Clock) -> None:
         seen: set[str] = set()
+        click.echo("What is open already: `callgate approvals list`. New words come here; Ctrl-C ends.", err=True)
 
         async def follow(topic: str) -> None:
             ends = await log.ends(topic)
@@ -68,7 +69,7 @@ def line_of(event: Event, now: float) -> str | None:
     match event:
         case ApprovalRequested(action=action):
             about = f"{action.ref.tool}{f' on {action.target}' if action.target else ''}"
-            asks = f"asks {event.action.requester or event.action.ref.agent}"
+            asks = f"is asked for by {event.action.requester or event.action.ref.agent}"
             if event.doubt is not None:
                 asks = f"is in doubt ({event.doubt.reason})"
             answers = "; ".join(commands(event)[:2])

@@ -13,6 +13,8 @@ from tests.support.command import callgate, feed
 from tests.support.planted import plant
 
 from callgate.events.control import WorkerReported
+from callgate.failures import BadInput
+from callgate.log.port import LogUnavailable
 
 LOOKING = [
     ["actions", "list"],
@@ -109,6 +111,39 @@ def test_a_misspelt_setting_is_named_with_the_nearest_by_whatever_reads_settings
         told = ran.out + ran.err
         assert "CALLGATE_APPROVAL_DEADLINE_SECOND (did you mean CALLGATE_APPROVAL_DEADLINE_SECONDS?)" in told
         assert "CALLGATE_LOG (" not in told
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "said"),
+    [
+        ([BrokenPipeError()], 0, ""),
+        ([BadInput("--log", "is wrong", "Mend it"), OSError(5, "eio")], 2, "callgate: --log: is wrong. Mend it\n"),
+        ([ExceptionGroup("inner", [LogUnavailable("the log is away")])], 1, "callgate: the log is away\n"),
+    ],
+    ids=["a reader that has gone", "the first speaks", "one within one"],
+)
+def test_what_tasks_raise_together_ends_in_one_sentence(
+    failures: list[Exception], code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that follows several topics at once ends as one that follows one; `| head` is no failure of either."""
+
+    def fail(**_: object) -> None:
+        raise ExceptionGroup("tasks", failures)
+
+    monkeypatch.setattr("callgate.cli.main.cli", fail)
+    ran = callgate("approvals", "watch")
+    assert (ran.code, ran.err) == (code, said)
+
+
+def test_a_defect_among_them_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no user can cause is not hidden behind what one can."""
+
+    def fail(**_: object) -> None:
+        raise ExceptionGroup("tasks", [BrokenPipeError(), ZeroDivisionError()])
+
+    monkeypatch.setattr("callgate.cli.main.cli", fail)
+    with pytest.raises(ExceptionGroup):
+        callgate("approvals", "watch")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
