@@ -218,7 +218,8 @@ async def _too_late(log: Log, question: Question, digest: str | None, now: float
     name = ids.short(question.request.approval_id)
     if question.resolved is not None:
         people = f" by {', '.join(question.resolved.approvers)}" if question.resolved.approvers else ""
-        return Said(1, question.resolved.resolution, f"{name} is already {question.resolved.resolution}{people}.")
+        gone = " Nobody can answer it any more; the agent may make the call again." if _over(question) else ""
+        return Said(1, question.resolved.resolution, f"{name} is already {question.resolved.resolution}{people}.{gone}")
     left = question.time_left(now)
     if left <= 0:
         return Said(1, "expired", f"{name} expired {duration(-left)} ago: nothing was cast.")
@@ -226,6 +227,10 @@ async def _too_late(log: Log, question: Question, digest: str | None, now: float
         return Said(1, "changed", f"{name} is about other arguments than those: look at it again.")
     outdated = changed(question, await one_action(log, question.request.action.ref.id))
     return None if outdated is None else Said(1, "changed", f"{name}: {outdated}. Nothing was cast.")
+
+
+def _over(question: Question) -> bool:
+    return question.resolved is not None and question.resolved.resolution == "expired"
 
 
 async def _vote(
