@@ -114,6 +114,12 @@ class ModelSettings:
     the provider then stores what they say."""
     poll_seconds: float = 2.0
     """How soon a background answer is looked at for the first time."""
+    webhook_host: str = "127.0.0.1"
+    """Where the proposer listens for the provider's notices; loopback unless told otherwise."""
+    webhook_port: int = 0
+    """Port of it; 0 is none, and answers in the background are then only polled."""
+    webhook_secret: Secret = field(default_factory=lambda: Secret(""))
+    """The signing secret (`whsec_…`) that the provider has given out for the endpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Every test of the log's contract runs on every engine."""
+"""Every test of the log's contract runs on every engine; those of the sandbox share a clock and somebody who asks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from tests.support.log_engines import EMBEDDED, ENGINES, Engine, embedded_engines, kafka_engine
+from tests.support.sandbox_http import Asker, asking
+
+from callgate.clock import ManualClock
 
 
 @pytest.fixture(params=ENGINES)
@@ -27,3 +30,16 @@ async def embedded_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Asy
     found = embedded_engines(tmp_path)[request.param]
     yield found
     await found.close()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Time that passes when told."""
+    return ManualClock()
+
+
+@pytest.fixture
+async def ask(clock: ManualClock) -> AsyncIterator[Asker]:
+    """Somebody who asks a sandbox that allows everything but what constraints object to."""
+    async with asking(clock=clock) as (asker, _):
+        yield asker

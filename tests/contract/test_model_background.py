@@ -28,12 +28,6 @@ error = { code = "server_error", message = "no" }
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    """Time that passes when told."""
-    return ManualClock()
-
-
-@pytest.fixture
 async def sdk(clock: ManualClock) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, which refuses what does not fit its types."""
     async with (

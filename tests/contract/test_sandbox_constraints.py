@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-from tests.support.sandbox_http import Asker, asking
+from tests.support.sandbox_http import Asker
 
 from callgate.clock import ManualClock
 
 LIMITED = {"name": "limited", "domain": "d", "max_per_day": 2, "max_value": 100.0, "require_approval_above": 50.0}
-
-
-@pytest.fixture
-async def clock() -> ManualClock:
-    """Time that passes when told."""
-    return ManualClock()
-
-
-@pytest.fixture
-async def ask(clock: ManualClock) -> AsyncIterator[Asker]:
-    """A sandbox that allows everything but what constraints object to."""
-    async with asking(clock=clock) as (asker, _):
-        yield asker
 
 
 async def result(ask: Asker, value: float, domain: str = "d") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,19 +17,6 @@ from callgate.sandbox.things import Things
 from callgate.sandbox.times import iso
 
 CASE = {"domain": "d", "action": {"action": "refund"}, "verdict": {"verdict": "ALLOWED", "risk_score": 0.2}}
-
-
-@pytest.fixture
-async def clock() -> ManualClock:
-    """Time that passes when told."""
-    return ManualClock()
-
-
-@pytest.fixture
-async def ask(clock: ManualClock) -> AsyncIterator[Asker]:
-    """A sandbox that allows everything."""
-    async with asking(clock=clock) as (asker, _):
-        yield asker
 
 
 async def test_cases_are_filtered_and_paged(ask: Asker) -> None:

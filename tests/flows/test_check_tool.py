@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.whole import POLICY
 
 from callgate.bighub.client import Bighub
 from callgate.client.asking import Caller
@@ -17,28 +18,6 @@ from callgate.sandbox.policy import parse_policy
 from callgate.sandbox.service import Sandbox
 from callgate.settings import BighubSettings, Secret
 from callgate.tools.toolbox import Toolbox
-
-POLICY = """
-[default]
-decision = "allow"
-
-[[rule]]
-action = "drop"
-decision = "block"
-
-[[rule]]
-action = "pay"
-decision = "review"
-
-[[rule]]
-action = "close"
-decision = "needs_context"
-
-[[rule]]
-action = "restart"
-decision = "constrain"
-constraints = { max_percentage = 10 }
-"""
 
 
 def box_of(ran: list[str]) -> Toolbox:

@@ -118,6 +118,21 @@ async def _ended(log: Log, how_many: int) -> None:
     await _until(enough)
 
 
+async def _counted(log: Log, clock: _Ahead) -> list[ApprovalRequested]:
+    """Questions that the tally has taken up before it went down."""
+    asked = [_asked(number, log.partitions, clock.now()) for number in range(_MANY)]
+    async with _serving(log, clock):
+        for each in asked:
+            await _write(log, each)
+
+        async def all_counted() -> bool:
+            known = [key async for _, key, _ in log.tables("approvals") if key.startswith("request/")]
+            return len(known) == _MANY
+
+        await _until(all_counted)
+    return asked
+
+
 def _told(events: list[Event], approval_id: str) -> list[tuple[str, int]]:
     """What was announced of one approval, and its end, in the order of the log."""
     found: list[tuple[str, int]] = []
@@ -139,16 +154,7 @@ async def test_what_came_due_in_a_downtime_happens_once_and_in_order(tmp_path: P
     """Three days after the questions were counted: both reminders, the level between them, and then the expiry."""
     clock = _Ahead()
     async with _log(tmp_path / "log.db", clock, seed) as log:
-        asked = [_asked(number, log.partitions, clock.now()) for number in range(_MANY)]
-        async with _serving(log, clock):
-            for each in asked:
-                await _write(log, each)
-
-            async def counted() -> bool:
-                known = [key async for _, key, _ in log.tables("approvals") if key.startswith("request/")]
-                return len(known) == _MANY
-
-            await _until(counted)
+        asked = await _counted(log, clock)
         clock.ahead = 3 * _DAY
         async with _serving(log, clock):
             await _ended(log, _MANY)
@@ -167,16 +173,7 @@ async def test_a_vote_cast_in_time_counts_however_long_nobody_counted(tmp_path: 
     """Votes appended in time on any partition of the entrance are counted before the deadlines that passed since."""
     clock = _Ahead()
     async with _log(tmp_path / "log.db", clock, seed) as log:
-        asked = [_asked(number, log.partitions, clock.now()) for number in range(_MANY)]
-        async with _serving(log, clock):
-            for each in asked:
-                await _write(log, each)
-
-            async def counted() -> bool:
-                known = [key async for _, key, _ in log.tables("approvals") if key.startswith("request/")]
-                return len(known) == _MANY
-
-            await _until(counted)
+        asked = await _counted(log, clock)
         clock.ahead = 30_000.0
         for place, each in enumerate(asked):
             vote = ApprovalVoted(

@@ -13,6 +13,7 @@ import pytest
 from tests.support.approval_values import DIGEST, proposed, question, vote
 from tests.support.signing_values import LEE, SAM, key_file
 
+from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST
 from callgate.approvals.service import build
 from callgate.approvals.state import TALLY
 from callgate.approvers.signing import SigningKey, make_key
@@ -184,3 +185,52 @@ async def test_junk_before_a_vote_leaves_it_its_place(tmp_path: Path) -> None:
 
         await _until(judged)
         assert await _all(log, topics.DEADLETTERS) == []
+
+
+def _early_flood(about: str) -> list[ApprovalVoted]:
+    """So many votes on what nobody asked that no more are taken in."""
+    return [
+        LEE.signed(vote("abstain", approval_id=about, vote_id=str(number)), SystemClock().now())
+        for number in range(EVIDENCE_MOST + 40)
+    ]
+
+
+def _changing(asked: ApprovalRequested) -> list[ApprovalVoted]:
+    """Somebody who can't make up their mind, and says so at length."""
+    said = msgspec.Raw(b'"' + b"x" * 200_000 + b'"')
+    chatty = [
+        LEE.signed(
+            vote("respond", approval_id=asked.approval_id, vote_id=f"r{number}", comment="é" * 9000, response=said),
+            SystemClock().now(),
+        )
+        for number in range(3)
+    ]
+    short = [
+        _signed(asked, LEE, answer="abstain", vote_id=f"{number}", comment="\x01" * COMMENT_MOST)
+        for number in range(500)
+    ]
+    return [*chatty, *short]
+
+
+@pytest.mark.parametrize("flood", ["early", "changing"])
+async def test_whoever_may_vote_can_stop_nobody_elses_approvals(tmp_path: Path, flood: str) -> None:
+    """However much one known key says, about whatever, the service goes on, and the others' questions are answered."""
+    async with _running(tmp_path, None) as log:
+        first, second = _question(0, log.partitions), _question(8, log.partitions)
+        answers = ("approve", "reject", "respond", "abstain")
+        first = msgspec.structs.replace(first, quorum=2, answers=answers)
+        await _write(log, first)
+        await _write(log, *(_early_flood(ids.located("apr", 0, "x")) if flood == "early" else _changing(first)))
+        await _write(log, second)
+
+        async def counted() -> bool:
+            ballots = [event for event in await _all(log, topics.BALLOTS) if isinstance(event, BallotCast)]
+            return len(ballots) >= len(_early_flood("apr_000_x") if flood == "early" else _changing(first))
+
+        await _until(counted)
+        await _write(log, _signed(second, SAM), _signed(first, SAM, answer="reject"))
+
+        async def answered() -> bool:
+            return len(await _all(log, topics.DECIDED)) == 2
+
+        await _until(answered, 30.0)

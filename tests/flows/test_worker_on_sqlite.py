@@ -8,16 +8,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from tests.support.of_outcomes import OfOutcomes
 
 from callgate.clock import SystemClock
 from callgate.events.codec import Envelope, decode, encode
-from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import Address
 from callgate.events.topics import OBSERVED
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.address import open_log
-from callgate.log.port import Log, Outgoing, Record
+from callgate.log.port import Log, Outgoing
 from callgate.log.sqlite.hostile import Hostility
 from callgate.settings import TelemetrySettings, WorkerSettings
 from callgate.telemetry.metrics import Metrics
@@ -36,19 +36,11 @@ def observed(name: str, lane: str) -> OutcomeObserved:
     return OutcomeObserved(outcome_id=name, tenant=lane[:1], external_ref=lane, status="SUCCESS", observed_at=0.0)
 
 
-class Acting:
+class Acting(OfOutcomes):
     """Claims, acts in a second stage, ends; every seventh fails a few times first, some for good, some set a timer."""
 
     def __init__(self) -> None:
         self.acts: Counter[tuple[str, int]] = Counter()
-
-    def lane(self, event: Event, record: Record) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.external_ref or ""
-
-    def tenant(self, event: Event) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.tenant
 
     async def handle(self, envelope: Envelope, context: Context) -> Effects:
         event = envelope.event

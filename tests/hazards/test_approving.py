@@ -8,25 +8,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.small_gate import REVIEW, SmallGate, small_gate, statuses, until
+from tests.support.small_gate import REVIEW, SmallGate, counting, small_gate, statuses, until
 
 from callgate.events import topics
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.events.control import ControlChanged
 from callgate.events.routing import address
-from callgate.tools.toolbox import Toolbox
-
-
-def box_of(ran: list[int]) -> Toolbox:
-    """A tool that counts."""
-    box = Toolbox()
-
-    @box.tool
-    def act(n: int) -> int:
-        ran.append(n)
-        return n
-
-    return box
 
 
 async def question(gate: SmallGate) -> ApprovalRequested:
@@ -53,7 +40,7 @@ def approval(asked: ApprovalRequested, **changes: Any) -> ApprovalVoted:
 async def test_h13_an_approval_runs_the_arguments_that_were_shown(tmp_path: Path) -> None:
     """A vote on other arguments counts for nothing, and no call of the client takes arguments to run after a yes."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran), policy=REVIEW) as gate:
+    async with small_gate(tmp_path, counting(ran), policy=REVIEW) as gate:
         waiting = await gate.client.run('call act {"n": 1}', "any", wait_for_people=False)
         asked = await question(gate)
         await gate.client.vote(approval(asked, digest="f" * 64))
@@ -66,7 +53,7 @@ async def test_h13_an_approval_runs_the_arguments_that_were_shown(tmp_path: Path
 async def test_h13_an_approval_does_not_outlive_a_stop(tmp_path: Path) -> None:
     """A switch that is set while people think stops what they then approve."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran), policy=REVIEW) as gate:
+    async with small_gate(tmp_path, counting(ran), policy=REVIEW) as gate:
         waiting = await gate.client.run('call act {"n": 1}', "any", wait_for_people=False)
         asked = await question(gate)
         stop = ControlChanged(kind="stop", tool="act", changed_by="op", reason="incident", changed_at=0.0)
@@ -83,7 +70,7 @@ async def test_h13_an_approval_does_not_outlive_a_stop(tmp_path: Path) -> None:
 async def test_h14_a_missing_resolution_is_no_yes(tmp_path: Path, answer: Any) -> None:
     """Only the word itself approves; whatever else the callback gives casts no vote."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran), policy=REVIEW) as gate:
+    async with small_gate(tmp_path, counting(ran), policy=REVIEW) as gate:
         response = await gate.client.run_with_approval(
             'call act {"n": 1}', "any", on_approval_required=lambda _: answer
         )
@@ -100,7 +87,7 @@ async def test_h15_every_waiting_call_is_offered(tmp_path: Path) -> None:
     def callback(context: dict[str, Any]) -> dict[str, str]:
         return {"resolution": "denied" if context["arguments"]["n"] == 2 else "approved"}
 
-    async with small_gate(tmp_path, box_of(ran), policy=REVIEW) as gate:
+    async with small_gate(tmp_path, counting(ran), policy=REVIEW) as gate:
         said = "\n".join(f'call act {{"n": {n}}}' for n in (1, 2, 3))
         response = await gate.client.run_with_approval(said, "any", on_approval_required=callback)
         assert statuses(response) == ["executed", "rejected", "executed"]
@@ -110,7 +97,7 @@ async def test_h15_every_waiting_call_is_offered(tmp_path: Path) -> None:
 
 async def test_h16_what_was_approved_is_told_to_the_model_and_reported(tmp_path: Path) -> None:
     """The model gets the tool's result after the approval, and BIGHUB hears of the outcome."""
-    async with small_gate(tmp_path, box_of([]), policy=REVIEW) as gate:
+    async with small_gate(tmp_path, counting([]), policy=REVIEW) as gate:
         response = await gate.client.run_with_approval(
             'call act {"n": 7}', "any", on_approval_required=lambda _: {"resolution": "approved"}
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from tests.support.small_gate import small_gate, statuses
+from tests.support.small_gate import counting, small_gate, statuses
 
 from callgate.bighub.client import Bighub
 from callgate.bighub.requests import EvaluateRequest
@@ -16,7 +16,6 @@ from callgate.clock import SystemClock
 from callgate.failures import TemporaryFailure
 from callgate.proposer.openai_model import OpenaiModel
 from callgate.settings import BighubSettings, ModelSettings, Secret
-from callgate.tools.toolbox import Toolbox
 
 ROUNDS = """
 [[scenario]]
@@ -30,22 +29,10 @@ text = "Done."
 """
 
 
-def box_of(ran: list[int]) -> Toolbox:
-    """A tool that counts."""
-    box = Toolbox()
-
-    @box.tool
-    def act(n: int) -> int:
-        ran.append(n)
-        return n
-
-    return box
-
-
 async def test_h17_the_answer_after_the_last_round_counts(tmp_path: Path) -> None:
     """With all rounds that are allowed the last word is the answer; with one fewer the turn says what was too much."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran), script=ROUNDS) as gate:
+    async with small_gate(tmp_path, counting(ran), script=ROUNDS) as gate:
         enough = await gate.client.run("go", "any", max_tool_rounds=2)
         assert (enough["status"], enough["output_text"]) == ("completed", "Done.")
         short = await gate.client.run("go", "any", max_tool_rounds=1)
@@ -57,7 +44,7 @@ async def test_h17_the_answer_after_the_last_round_counts(tmp_path: Path) -> Non
 
 async def test_h18_every_round_is_asked_with_the_same_options(tmp_path: Path) -> None:
     """Temperature, instructions, metadata and the rest stand in each request, not only in the first."""
-    async with small_gate(tmp_path, box_of([]), script=ROUNDS) as gate:
+    async with small_gate(tmp_path, counting([]), script=ROUNDS) as gate:
         extra = {"metadata": {"k": "v"}, "parallel_tool_calls": False, "max_output_tokens": 99}
         await gate.client.run("go", "any", temperature=0.5, instructions="Be brief.", extra_create_args=extra)
         bodies = [asked.body for asked in gate.sandbox.model.journal]
@@ -68,7 +55,7 @@ async def test_h18_every_round_is_asked_with_the_same_options(tmp_path: Path) ->
 
 async def test_h19_no_round_leans_on_what_the_provider_has_not_stored(tmp_path: Path) -> None:
     """Nothing is stored and nothing is referred to: each request has the whole history. Asking otherwise is refused."""
-    async with small_gate(tmp_path, box_of([]), script=ROUNDS) as gate:
+    async with small_gate(tmp_path, counting([]), script=ROUNDS) as gate:
         response = await gate.client.run("go", "any")
         assert response["status"] == "completed"
         bodies = [asked.body for asked in gate.sandbox.model.journal]
@@ -86,7 +73,7 @@ async def test_h20_a_stream_that_fails_is_asked_again_and_its_events_are_whole(t
     faults = '[[fault]]\nroute = "POST /v1/responses"\nstatus = 429\ntimes = 1\n'
     steps: list[dict[str, Any]] = []
     async with (
-        small_gate(tmp_path, box_of(ran), script=ROUNDS, faults=faults) as gate,
+        small_gate(tmp_path, counting(ran), script=ROUNDS, faults=faults) as gate,
         aclosing(gate.client.run_stream("go", "any")) as told,
     ):
         async for step in told:
@@ -103,7 +90,7 @@ async def test_h20_a_failed_response_says_why(tmp_path: Path) -> None:
     """`response_failed` has its error, and nothing of the SDK's is raised."""
     script = '[[scenario]]\ntext = "*"\n[[scenario.round]]\nerror = { code = "invalid_prompt", message = "not this" }\n'
     async with (
-        small_gate(tmp_path, box_of([]), script=script) as gate,
+        small_gate(tmp_path, counting([]), script=script) as gate,
         aclosing(gate.client.run_stream("x", "m")) as told,
     ):
         last: dict[str, Any] = {}

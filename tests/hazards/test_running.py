@@ -9,21 +9,9 @@ from typing import Any
 
 import pytest
 from tests.support.proposer_values import function_call
-from tests.support.small_gate import small_gate, statuses
+from tests.support.small_gate import counting, small_gate, statuses
 
 from callgate.tools.toolbox import Toolbox
-
-
-def box_of(ran: list[int], **options: Any) -> Toolbox:
-    """A tool that counts, and one that must not be reached."""
-    box = Toolbox()
-
-    @box.tool(name="act", **options)
-    def act(n: int) -> int:
-        ran.append(n)
-        return n
-
-    return box
 
 
 def answered(*items: Any, status: str = "completed") -> dict[str, Any]:
@@ -38,7 +26,7 @@ def call(n: int, call_id: str, **more: Any) -> dict[str, Any]:
 async def test_h03_an_output_that_is_no_json_is_an_error_of_the_output(tmp_path: Path) -> None:
     """The effect is told as what it is, the other calls are answered, and the model's run goes on."""
     ran: list[int] = []
-    box = box_of(ran)
+    box = counting(ran)
 
     @box.tool
     def when() -> Any:
@@ -57,7 +45,7 @@ async def test_h03_an_output_that_is_no_json_is_an_error_of_the_output(tmp_path:
 async def test_h08_a_call_id_used_twice_runs_neither(tmp_path: Path) -> None:
     """Whose answer would be whose? None is run; and a whole turn handed in twice runs its calls once."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran)) as gate:
+    async with small_gate(tmp_path, counting(ran)) as gate:
         assert statuses(await gate.client.record(answered(call(1, "c"), call(2, "c")))) == ["refused", "refused"]
         for _ in range(2):
             response = await gate.client.record(answered(call(3, "c")), session="s", turn="1")
@@ -69,7 +57,7 @@ async def test_h08_a_call_id_used_twice_runs_neither(tmp_path: Path) -> None:
 async def test_h09_arguments_that_are_no_object_end_their_own_call_only(tmp_path: Path, arguments: str) -> None:
     """They are refused; the calls before and after them run."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran)) as gate:
+    async with small_gate(tmp_path, counting(ran)) as gate:
         items = (call(1, "a"), function_call("act", arguments, "b"), call(3, "c"))
         assert statuses(await gate.client.record(answered(*items))) == ["executed", "refused", "executed"]
     assert ran == [1, 3]
@@ -78,7 +66,7 @@ async def test_h09_arguments_that_are_no_object_end_their_own_call_only(tmp_path
 async def test_h09_a_target_that_can_not_be_computed_ends_its_own_call_only(tmp_path: Path) -> None:
     """A `target_from_args` that raises refuses the call; the turn completes."""
     ran: list[int] = []
-    box = box_of(ran, target_from_args=lambda arguments: str(1 // (arguments["n"] - 1)))
+    box = counting(ran, target_from_args=lambda arguments: str(1 // (arguments["n"] - 1)))
     async with small_gate(tmp_path, box) as gate:
         response = await gate.client.record(answered(call(1, "a"), call(2, "b")))
     assert statuses(response) == ["refused", "executed"]
@@ -89,7 +77,7 @@ async def test_h09_a_target_that_can_not_be_computed_ends_its_own_call_only(tmp_
 async def test_h11_only_a_completed_response_runs(tmp_path: Path, status: str) -> None:
     """A call in any other response, or one that is itself not completed, does not run, and is not told as done."""
     ran: list[int] = []
-    async with small_gate(tmp_path, box_of(ran)) as gate:
+    async with small_gate(tmp_path, counting(ran)) as gate:
         response = await gate.client.record(answered(call(1, "a"), status=status))
         assert "executed" not in statuses(response)
         cut = await gate.client.record(answered(call(2, "a", status=status)))
@@ -100,7 +88,7 @@ async def test_h11_only_a_completed_response_runs(tmp_path: Path, status: str) -
 async def test_h11_a_refusal_is_said(tmp_path: Path) -> None:
     """A model that refuses has said so: the text is there, and the reason."""
     script = '[[scenario]]\ntext = "*"\n[[scenario.round]]\nrefusal = "I will not."\n'
-    async with small_gate(tmp_path, box_of([]), script=script) as gate:
+    async with small_gate(tmp_path, counting([]), script=script) as gate:
         response = await gate.client.run("hello", "any")
     assert response["output_text"] == "I will not."
     assert response["reason"]
@@ -115,7 +103,7 @@ async def test_h12_every_kind_of_call_is_answered(tmp_path: Path) -> None:
         {"type": "shell_call", "call_id": "c", "action": {"commands": ["ls"]}},
         call(4, "d"),
     )
-    async with small_gate(tmp_path, box_of(ran)) as gate:
+    async with small_gate(tmp_path, counting(ran)) as gate:
         response = await gate.client.record(answered(*items))
     assert statuses(response) == ["refused", "refused", "refused", "executed"]
     assert len(response["items"]) == 4
@@ -139,7 +127,7 @@ async def test_h25_no_text_of_an_error_makes_it_run_again(tmp_path: Path) -> Non
 
 async def test_h27_calls_are_counted_by_ones(tmp_path: Path) -> None:
     """Each call has its place in the response, from 0, without gaps."""
-    async with small_gate(tmp_path, box_of([])) as gate:
+    async with small_gate(tmp_path, counting([])) as gate:
         response = await gate.client.record(answered(*(call(n, f"c{n}") for n in range(4))))
     assert [event["position"] for event in response["execution"]["events"]] == [0, 1, 2, 3]
 

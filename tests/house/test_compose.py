@@ -19,6 +19,8 @@ from broker.local import MESSAGE_BYTES
 from callgate.cli.main import cli
 from callgate.cli.play import corpora
 from callgate.environment import load, names
+from callgate.failures import BadInput
+from callgate.notifier import service as notifier
 from callgate.sandbox.policy import load_policy
 from callgate.sandbox.server import LIVE
 from callgate.telemetry.catalogue import CATALOGUE
@@ -26,6 +28,13 @@ from callgate.tools.load import load_toolbox
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("proposer", "evaluator", "approvals", "executor", "reporter")
+OPTIONAL = "notifier"
+NOTIFIED = {
+    "CALLGATE_NOTIFY_WEBHOOK_SECRET": "notify_webhook_secret",
+    "CALLGATE_NOTIFY_SLACK_URL": "notify_slack_url",
+    "CALLGATE_NOTIFY_SMTP_PASSWORD": "notify_smtp_password",
+}
+"""The notifier's secrets, and the names under which the compose file has them."""
 LIBRARY_VARIABLES = {"BIGHUB_ALLOW_INSECURE_HTTP", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
 DRAIN_SECONDS = load({}).worker.drain_seconds
@@ -129,9 +138,9 @@ def test_the_order_rests_on_health() -> None:
             assert finished or how["condition"] == "service_healthy", f"{name} does not wait for {other}"
             assert finished == (PARTS[other]["healthcheck"].get("disable") is True), other
     assert "kafka" in PARTS["topics"]["depends_on"]
-    for name in SERVICES:
+    for name in (*SERVICES, OPTIONAL):
         assert "topics" in PARTS[name]["depends_on"]
-        assert name in PARTS["play"]["depends_on"]
+        assert (name in PARTS["play"]["depends_on"]) == (name in SERVICES)
     for name in ("evaluator", "reporter"):
         assert "sandbox" in PARTS[name]["depends_on"]
 
@@ -163,7 +172,7 @@ def test_nothing_is_open_to_other_machines() -> None:
 
 def test_a_stopping_service_may_drain() -> None:
     """Each service is given longer to stop than it takes to finish what it has begun."""
-    for name in SERVICES:
+    for name in (*SERVICES, OPTIONAL):
         assert float(PARTS[name]["stop_grace_period"].removesuffix("s")) > DRAIN_SECONDS
 
 
@@ -191,16 +200,52 @@ def test_the_key_is_a_secret() -> None:
     """The key comes as a file, only to those who ask BIGHUB, and stands in no variable."""
     for name, part in PARTS.items():
         assert "CALLGATE_BIGHUB_KEY" not in part.get("environment", {})
-        assert ("secrets" in part) == (name in {"evaluator", "reporter"})
+        assert ("bighub_key" in part.get("secrets", [])) == (name in {"evaluator", "reporter"})
+        assert ("secrets" in part) == (name in {"evaluator", "reporter", OPTIONAL})
         for secret in part.get("secrets", []):
-            assert part["environment"]["CALLGATE_BIGHUB_KEY_FILE"] == f"/run/secrets/{secret}"
+            assert f"/run/secrets/{secret}" in part["environment"].values()
             assert (ROOT / COMPOSE["secrets"][secret]["file"]).is_file()
+
+
+def test_the_notifier_is_off_until_it_is_asked_for() -> None:
+    """It has a profile of its own, nobody waits for it, and nothing is set: without a channel it refuses to start."""
+    part = PARTS[OPTIONAL]
+    assert [name for name, each in PARTS.items() if "profiles" in each] == [OPTIONAL, "play"]
+    assert part["profiles"] == ["notify"]
+    assert part["command"] == ["run", OPTIONAL]
+    assert not [name for name, each in PARTS.items() if OPTIONAL in each.get("depends_on", {})]
+    with pytest.raises(BadInput, match="no other channel"):
+        notifier.check(load(_found(part["environment"])).notify)
+
+
+def test_the_notifiers_channels_can_be_set() -> None:
+    """Each secret is a file of its own, empty unless somebody names another, and none can come as a variable."""
+    part = PARTS[OPTIONAL]
+    named = {name: text for name, text in part["environment"].items() if "_NOTIFY_" in name}
+    assert {name for name in names() if name.endswith("_FILE") and "_NOTIFY_" in name} <= set(named)
+    assert part["secrets"] == list(NOTIFIED.values())
+    for name, secret in NOTIFIED.items():
+        assert name not in named
+        assert named[f"{name}_FILE"] == f"/run/secrets/{secret}"
+        assert (ROOT / COMPOSE["secrets"][secret]["file"]).read_bytes() == b""
+    given = {"CALLGATE_NOTIFY_SMTP_HOST": "mail.example", "CALLGATE_NOTIFY_SMTP_FROM": "gate@example.org"}
+    mail = load({**_found(named), **given, "CALLGATE_NOTIFY_SMTP_TO": "ops@example.org"})
+    notifier.check(mail.notify)
+    raw = (ROOT / "docker-compose.yml").read_text()
+    assert all(f"${{{name}:-" in raw for name in (*given, "CALLGATE_NOTIFY_WEBHOOKS", "CALLGATE_NOTIFY_SMTP_TO"))
+    assert all(f"${{{name}_FILE:-" in raw for name in NOTIFIED)
+
+
+def _found(environment: dict[str, str]) -> dict[str, str]:
+    """An environment as a container finds it, with the secrets where this machine has them."""
+    files = {f"/run/secrets/{name}": str(ROOT / each["file"]) for name, each in COMPOSE["secrets"].items()}
+    return {name: files.get(text, text) for name, text in environment.items()}
 
 
 def test_health_is_asked_where_it_is_answered() -> None:
     """Health checks ask paths and ports that are served: the probes' for services, the sandbox' own for it."""
     assert PARTS["sandbox"]["healthcheck"]["test"][-1] == f"http://127.0.0.1:8765{LIVE}"
-    for name in SERVICES:
+    for name in (*SERVICES, OPTIONAL):
         assert PARTS[name]["healthcheck"]["test"] == ["CMD", "callgate", "health"]
         assert load(
             {key: value for key, value in PARTS[name]["environment"].items() if "TELEMETRY" in key}
@@ -209,9 +254,14 @@ def test_health_is_asked_where_it_is_answered() -> None:
 
 def test_prometheus_scrapes_every_service() -> None:
     """Each service's probes are scraped at the port where they listen, and the listening is not on loopback only."""
-    targets = [each for job in PROMETHEUS["scrape_configs"] for each in job["static_configs"][0]["targets"]]
-    environments = {name: PARTS[name]["environment"] for name in SERVICES}
-    assert targets == [f"{name}:{each['CALLGATE_TELEMETRY_PORT']}" for name, each in environments.items()]
+    (job,) = PROMETHEUS["scrape_configs"]
+    targets = job["static_configs"][0]["targets"]
+    environments = {name: PARTS[name]["environment"] for name in (*SERVICES, OPTIONAL)}
+    ports = {name: each["CALLGATE_TELEMETRY_PORT"] for name, each in environments.items()}
+    assert targets == [f"{name}:{ports[name]}" for name in SERVICES]
+    (looked_up,) = job["dns_sd_configs"]
+    assert (looked_up["names"], looked_up["type"]) == ([OPTIONAL], "A")
+    assert str(looked_up["port"]) == ports[OPTIONAL]
     assert {each["CALLGATE_TELEMETRY_HOST"] for each in environments.values()} == {"0.0.0.0"}  # noqa: S104 - in containers
 
 

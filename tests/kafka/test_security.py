@@ -270,7 +270,7 @@ def test_applying_needs_no_more_than_is_documented(guarded: Guarded) -> None:
     while (ran := guarded.callgate("topics", "apply", "--partitions", "1", prefix=prefix, **BOB)).code != 0:
         assert time.monotonic() < until, ran.err
     asyncio.run(guarded.spoil(f"{prefix}turns"))
-    assert any("turns: retention.ms is 1000" in each for each in _findings(guarded, prefix, BOB))
+    _until(guarded, prefix, BOB, lambda said: "turns: retention.ms is 1000" in said)
     mended = guarded.callgate("topics", "apply", prefix=prefix, **BOB)
     assert (mended.code, "turns: retention.ms from 1000" in mended.out) == (0, True)
 
@@ -290,7 +290,7 @@ def test_who_may_forge_decisions_is_named(guarded: Guarded) -> None:
 
 
 def _until(guarded: Guarded, prefix: str, settings: Mapping[str, str], holds: Callable[[str], bool]) -> list[str]:
-    """What check says once it holds: the brokers take a moment to enforce a new ACL."""
+    """What check says once it holds: the brokers take a moment to enforce a new ACL, or to tell a new setting."""
     until = time.monotonic() + 15
     while True:
         found = _findings(guarded, prefix, settings)

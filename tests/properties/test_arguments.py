@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import Any
 
 import orjson
@@ -22,6 +23,18 @@ def test_every_json_object_is_read_as_it_is(value: dict[str, Any]) -> None:
     """A JSON object gives the value that every other reader gets, whatever its spacing and escapes."""
     assert parse(orjson.dumps(value)) == value
     assert parse(json.dumps(value, indent=2)) == value
+
+
+def test_a_repeated_key_is_found_as_fast_as_the_text_is_read() -> None:
+    """Among as many keys as arguments can have, one that occurs twice holds up nobody else's work for seconds."""
+    keys = [f"{number:x}" for number in range(25_000)]
+    raw = "{" + ",".join(f'"{key}":1' for key in [*keys, keys[-1]]) + "}"
+    assert len(raw) < MAX_BYTES
+    began = time.process_time()
+    result = parse(raw)
+    assert time.process_time() - began < 1.0
+    assert isinstance(result, Fault)
+    assert "occurs twice" in result.message
 
 
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))

@@ -22,7 +22,9 @@ APPROVAL = "apr_000_aaaaaaaaaaaaaaaaaaaaaaaa"
 _EFFECTS: tuple[Effect, ...] = ("unsafe", "idempotent", "verifiable", "read")
 
 _faults = st.none() | st.tuples(
-    st.sampled_from(["die before", "die after", "lose before", "lose after", "not held", "unsure", "stop after"]),
+    st.sampled_from(
+        ["die before", "die after", "lose before", "lose after", "not held", "unsure", "stop after", "hold after"]
+    ),
     st.integers(0, 1),
 )
 _works = st.one_of(
@@ -95,6 +97,7 @@ class World:
                 await on.clock.advance(number)
                 await self._faced(on.fire_due())
         may = switch == "clear" and (fault is None or fault[0] not in {"not held", "unsure"})
+        may = may and fault not in {("stop after", 0), ("hold after", 0)}
         assert may or on.starts.total() == started, "started under a switch or without the lease"
 
     def _switch(self, switch: str) -> None:
@@ -117,6 +120,8 @@ class World:
                 return
             if what == "stop after":
                 on.stop()
+            elif what == "hold after":
+                self._switch("hold")
             else:
                 raise Crash if what.startswith("die") else LeaseLost("taken away")
 

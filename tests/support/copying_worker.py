@@ -13,15 +13,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tests.support.log_engines import GROUP, SESSION_SECONDS
+from tests.support.of_outcomes import OfOutcomes
 
 from callgate.clock import SystemClock
 from callgate.events.codec import Envelope, decode, encode
-from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import Address
 from callgate.events.topics import OBSERVED
 from callgate.log.address import open_log
-from callgate.log.port import Log, Outgoing, Record
+from callgate.log.port import Log, Outgoing
 from callgate.settings import KafkaSettings, TelemetrySettings, TopicSettings, WorkerSettings
 from callgate.telemetry.metrics import Metrics
 from callgate.worker.effects import Context, Effects, Publish
@@ -45,19 +45,11 @@ def outgoing(name: str, partition: int, lane: str | None = None) -> Outgoing:
 
 
 @dataclass
-class Copying:
+class Copying(OfOutcomes):
     """The handler: what it was asked is counted; `before` is awaited first."""
 
     before: Step | None = None
     calls: Counter[str] = field(default_factory=Counter)
-
-    def lane(self, event: Event, record: Record) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.external_ref or ""
-
-    def tenant(self, event: Event) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.tenant
 
     async def handle(self, envelope: Envelope, context: Context) -> Effects:
         event = envelope.event

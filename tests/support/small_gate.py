@@ -56,6 +56,18 @@ class SmallGate:
         return sorted((str(each["request_id"]), str(each["status"])) for each in self.sandbox.store.outcomes())
 
 
+def counting(ran: list[int], **options: Any) -> Toolbox:
+    """A tool `act` that leaves its number in `ran`, declared with these options."""
+    box = Toolbox()
+
+    @box.tool(name="act", **options)
+    def act(n: int) -> int:
+        ran.append(n)
+        return n
+
+    return box
+
+
 @asynccontextmanager
 async def small_gate(
     path: Path,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tests.support.memory_log import MemoryGroup, MemoryLease, MemoryLog
+from tests.support.of_outcomes import OfOutcomes
 
 from callgate.clock import ManualClock
 from callgate.events.codec import Envelope, decode
-from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import Address
 from callgate.events.topics import FINISHED, OBSERVED
@@ -44,8 +44,18 @@ async def echo(event: OutcomeObserved, _: Context) -> Effects:
     return Effects(publish=(said(event.outcome_id),))
 
 
+def held(until: asyncio.Event) -> Step:
+    """A step that goes on, and then says what was seen, only when it is let."""
+
+    async def slow(event: OutcomeObserved, context: Context) -> Effects:
+        await until.wait()
+        return await echo(event, context)
+
+    return slow
+
+
 @dataclass
-class Script:
+class Script(OfOutcomes):
     """A handler that does what the test tells it to for each name, and notes what it was asked."""
 
     steps: dict[str, Step] = field(default_factory=dict)
@@ -53,14 +63,6 @@ class Script:
     dead: Callable[[str, Context, str], Awaitable[Effects]] | None = None
     calls: list[str] = field(default_factory=list)
     contexts: list[Context] = field(default_factory=list)
-
-    def lane(self, event: Event, record: Record) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.external_ref or ""
-
-    def tenant(self, event: Event) -> str:
-        assert isinstance(event, OutcomeObserved)
-        return event.tenant
 
     async def handle(self, envelope: Envelope, context: Context) -> Effects:
         event = envelope.event

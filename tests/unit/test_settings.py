@@ -13,7 +13,8 @@ from callgate.settings import Secret, Settings
 def state(settings: Settings) -> tuple[str, ...]:
     """Everything that settings hold, the secrets too."""
     notify = (settings.notify.webhook_secret, settings.notify.slack_url, settings.notify.smtp_password)
-    secrets = (settings.bighub.key, settings.model.key, settings.kafka.password, settings.kafka.key_password, *notify)
+    model, kafka = (settings.model.key, settings.model.webhook_secret), settings.kafka
+    secrets = (settings.bighub.key, kafka.password, kafka.key_password, *model, *notify)
     return repr(settings), *(secret.reveal() for secret in secrets)
 
 
@@ -133,6 +134,7 @@ def test_every_variable_that_is_read_has_a_known_name() -> None:
             "KAFKA_PASSWORD",
             "KAFKA_KEY_PASSWORD",
             "MODEL_KEY",
+            "MODEL_WEBHOOK_SECRET",
             "NOTIFY_WEBHOOK_SECRET",
             "NOTIFY_SLACK_URL",
             "NOTIFY_SMTP_PASSWORD",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Literal
 
 import msgspec
@@ -19,8 +20,22 @@ COMMENT_MOST = 500
 CONTENT_MOST = 262_144
 """Bytes of edited arguments, or of a response: as large as the arguments of a call may be."""
 
+VOTE_MOST = CONTENT_MOST + 65_536
+"""Bytes of a vote as it stands at the entrance: its ballot, checked and with a revised call, must fit into a record."""
+
+VOTES_MOST = 20
+"""Votes of one person that may count for one approval, one after the other. After them it takes only a withdrawal or a
+no: who can't make up their mind, and whoever has their key, must neither fill the state nor be held to a yes."""
+
 STATE_MOST = 600_000
-"""Bytes of edits and early votes that are kept for one approval: its state must fit into a record of the log."""
+"""Bytes of the state of one approval beyond which it takes no vote that leaves it open: it must fit into a record."""
+
+STATE_SPARE = 300_000
+"""Bytes beyond `STATE_MOST` for what must always find room: withdrawals, and votes that don't count."""
+
+
+VOTED_AGAIN = "the voter voted again"
+"""Why a vote that has counted does so no longer."""
 
 
 class Ballot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,6 +48,7 @@ class Ballot(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     origin: str
     """Where the vote stands on the log: the same place again is the same vote delivered twice."""
     comment: str | None = None
+    """Only while it counts: the evidence stands on the log."""
     refusal: str | None = None
     """Why it does not count; None while it is the person's current vote."""
     verified: bool = True
@@ -80,9 +96,18 @@ def unchecked(ballot: BallotCast) -> bool:
     return ballot.vote.answer == "edit" and ballot.verification != "refused" and not ballot.checked
 
 
+def size(tally: Tally) -> int:
+    """Bytes of the state that is kept of it, without the question, which has a record of its own."""
+    return len(msgspec.json.encode(msgspec.structs.replace(tally, request=None)))
+
+
 def person(name: str | None) -> str | None:
-    """Spelling with other capitals or blanks makes no second person."""
-    return None if name is None else " ".join(name.split()).casefold()
+    """Spelling with other capitals, blanks, code points for the same letters, or unseen ones makes no second person."""
+    if name is None or name.isascii():
+        return None if name is None else " ".join(name.split()).casefold()
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
+    seen = "".join(each for each in folded if unicodedata.category(each) != "Cf")
+    return " ".join(seen.split())
 
 
 def short(comment: str | None) -> str | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
-from callgate.approvals.ballots import CONTENT_MOST, STATE_MOST, Ballot, Result, Tally, person
+from callgate.approvals.ballots import CONTENT_MOST, VOTED_AGAIN, VOTES_MOST, Ballot, Result, Tally, person
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 from callgate.events.matching import covers
+
+NOT_CHECKED = "the edit was not checked"
+"""Why an edit does not count that nobody has held against its tool, where nothing else speaks against it."""
 
 _COUNTED = frozenset({"approve", "edit", "respond", "reject", "abstain", "delegate", "withdraw"})
 _HAPPENED = frozenset({"approve", "respond"})
@@ -40,7 +43,7 @@ def refusal(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str
         return "nobody answers their own request"
     if vote.answer not in _COUNTED or (vote.answer not in request.answers and vote.answer != "withdraw"):
         return f"the answer {vote.answer} is not among those allowed: {', '.join(request.answers)}"
-    return _unfit(tally, request, ballot)
+    return _too_often(tally, request, vote) or _unfit(request, ballot)
 
 
 def outcome(tally: Tally, request: ApprovalRequested) -> Result | None:
@@ -119,19 +122,25 @@ def _delegations(tally: Tally, request: ApprovalRequested) -> list[Ballot]:
     ]
 
 
-def _unfit(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str | None:
+def _too_often(tally: Tally, request: ApprovalRequested, vote: ApprovalVoted) -> str | None:
+    """Whether this is one change of mind too many. What can only keep the call from running is always heard."""
+    who = person(vote.approver)
+    said = [each for each in tally.ballots if each.refusal in {None, VOTED_AGAIN} and person(each.approver) == who]
+    taken_back = vote.answer == "withdraw" and any(each.refusal is None and each.answer != "withdraw" for each in said)
+    if len(said) < VOTES_MOST or taken_back or (vote.answer == "reject" and request.kind == "action"):
+        return None
+    return f"the voter has voted {VOTES_MOST} times: only a withdrawal or a rejection is heard"
+
+
+def _unfit(request: ApprovalRequested, ballot: BallotCast) -> str | None:
     """What is wrong with the content of an answer."""
     vote = ballot.vote
     if _size(vote) > CONTENT_MOST:
         return f"the answer holds more than {CONTENT_MOST} bytes"
     if vote.answer == "edit" and ballot.revised is None:
-        return "the edit was not checked"
+        return NOT_CHECKED
     if vote.answer == "edit" and request.kind == "settle":
         return "what is in doubt can't be edited"
-    if ballot.revised is not None and not _proposed(tally, ballot.revised.ref.digest):
-        kept = sum(len(bytes(each.arguments)) for each in tally.revisions)
-        if kept + len(bytes(ballot.revised.arguments)) > STATE_MOST:
-            return "too many different edits are waiting"
     if vote.answer == "respond" and vote.response is None:
         return "a response is missing"
     if vote.answer == "delegate":

@@ -12,7 +12,7 @@ from __future__ import annotations
 from callgate.approvals import closing, schedule
 from callgate.approvals import tally as counting
 from callgate.approvals.ballots import Result, Tally, unchecked
-from callgate.approvals.intake import ballot, hold_approval
+from callgate.approvals.intake import ballot, evidence, hold_approval
 from callgate.approvals.resolving import decided, resolution_effects
 from callgate.approvals.revising import checked
 from callgate.approvals.state import changes, forgotten, load
@@ -27,10 +27,13 @@ from callgate.log.port import Record
 from callgate.settings import ApprovalSettings
 from callgate.telemetry.metrics import Metrics
 from callgate.tools.toolbox import Toolbox
-from callgate.worker.effects import NOTHING, Context, Effects, Publish, Timer
+from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
 
 FORWARDING_SECONDS = 0.5
 """How long after a deadline its timer waits: the log's clock, which stamps the votes, may be behind this host's."""
+
+EARLY_SECONDS = topics.DAY
+"""How long votes wait for their question: who votes has seen it, so it is there, or nobody has ever asked."""
 
 UNKNOWN = "votes of nobody known"
 """The share of the worker that all votes have together whose sender is not known, or that were refused."""
@@ -96,10 +99,13 @@ class ApprovalHandler:
                 return UNKNOWN if sender is None or not self._entrance.known(sender) else f"votes of {sender}"
             case BallotCast(verification="refused"):
                 return UNKNOWN
-            case BallotCast() | ApprovalDue():
-                return COUNTING
             case DeadlinePassed():
                 return "deadlines at the entrance"
+            case ApprovalDue(kind="deadline"):
+                # Anybody can send one on its way, and where it comes from does not show any more.
+                return "deadlines"
+            case BallotCast() | ApprovalDue():
+                return COUNTING
             case _:
                 return ""
 
@@ -120,10 +126,10 @@ class ApprovalHandler:
 
     async def on_timer(self, key: str, context: Context) -> Effects:
         """A deadline sets out for the ballots, a reminder or level goes there; what is too old is forgotten."""
-        if key.startswith(_FORGET):
-            return Effects(put=forgotten(key.removeprefix(_FORGET)))
-        approval_id = key.removeprefix(_NEXT).removeprefix(_DUE)
+        approval_id = key.removeprefix(_FORGET).removeprefix(_NEXT).removeprefix(_DUE)
         tally = load(context.table, approval_id)
+        if key.startswith(_FORGET):
+            return NOTHING if _needed(tally, context) else Effects(put=forgotten(approval_id))
         if tally.request is None or tally.result is not None:
             return NOTHING
         if key.startswith(_NEXT):
@@ -173,16 +179,17 @@ class ApprovalHandler:
 
     def _count(self, event: ApprovalRequested | BallotCast | ApprovalDue, context: Context) -> Effects:
         before = load(context.table, event.approval_id)
-        if isinstance(event, BallotCast) and counting.crowded(before):
-            raise PermanentFailure("too many votes wait for a question that nobody has asked")
+        if isinstance(event, BallotCast) and counting.crowded(before, event):
+            # A dead letter of its sender's making: it must not pull the brake, as a failure would, for all the others.
+            return Effects(dead=DeadLettered("too many votes wait for a question that nobody has asked"))
         if isinstance(event, BallotCast) and unchecked(event) and before.request is not None:
-            return Effects(publish=(Publish(checked(event, before.request, self._toolbox)),))
+            return Effects(publish=self._checked(event, before, before.request))
         after = _applied(before, event)
         if after is before:
             return NOTHING
         put = changes(event.approval_id, before, after)
         timers = _timers(event, before, after, context)
-        publish = (*_announced(before, after), *self._checks(event, before))
+        publish = (*_announced(before, after), *self._checks(event, before, after))
         if after.result is None or before.result is not None or after.request is None:
             return Effects(publish=publish, put=put, timers=timers)
         waited = after.result.resolved_at - after.request.requested_at
@@ -194,11 +201,22 @@ class ApprovalHandler:
             cancel=(f"{_DUE}{event.approval_id}", f"{_NEXT}{event.approval_id}"),
         )
 
-    def _checks(self, event: Event, before: Tally) -> tuple[Publish, ...]:
+    def _checks(self, event: Event, before: Tally, after: Tally) -> tuple[Publish, ...]:
         """The edits that came before their question, each to be counted once it is checked."""
         if not isinstance(event, ApprovalRequested) or before.request is not None:
             return ()
-        return tuple(Publish(checked(each, event, self._toolbox)) for each in before.early if unchecked(each))
+        found = [self._checked(each, after, event) for each in before.early if unchecked(each)]
+        return tuple(publish for each in found for publish in each)
+
+    def _checked(self, ballot: BallotCast, tally: Tally, request: ApprovalRequested) -> tuple[Publish, ...]:
+        """The edit as it may be counted, or as evidence. Only what may count runs what its tool declares of a call.
+
+        What is said again is said no third time: anybody can write a vote again that they have read.
+        """
+        if counting.known(tally, ballot):
+            return ()
+        refusal = counting.hopeless(tally, request, ballot)
+        return (Publish(checked(ballot, request, self._toolbox) if refusal is None else evidence(ballot, refusal)),)
 
 
 def _announced(before: Tally, after: Tally) -> tuple[Publish, ...]:
@@ -228,7 +246,7 @@ def _timers(event: Event, before: Tally, after: Tally, context: Context) -> tupl
                 *_next(event, after),
             )
         case BallotCast(approval_id=lane) if after.request is None:
-            return (Timer(f"{_FORGET}{lane}", lane, now + topics.IDENTITY_WINDOW),)
+            return (Timer(f"{_FORGET}{lane}", lane, now + EARLY_SECONDS),)
         case ApprovalDue() if after.request is not None and after.announced > before.announced:
             return _next(after.request, after)
         case _:
@@ -239,6 +257,14 @@ def _forget(request: ApprovalRequested, context: Context) -> Timer:
     """Set when the approval ends: what is open is not forgotten, and needs no timer for it."""
     lane = request.approval_id
     return Timer(f"{_FORGET}{lane}", lane, max(context.clock.now(), request.deadline) + topics.IDENTITY_WINDOW)
+
+
+def _needed(tally: Tally, context: Context) -> bool:
+    """Whether an approval is open whose early votes were to be forgotten. Its own end sets the time anew."""
+    request = tally.request
+    if request is None or tally.result is not None:
+        return False
+    return context.clock.now() < request.deadline + topics.IDENTITY_WINDOW
 
 
 def _next(request: ApprovalRequested, after: Tally) -> tuple[Timer, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from callgate.approvals.ballots import COMMENT_MOST
+from callgate.approvals.ballots import COMMENT_MOST, VOTE_MOST
 from callgate.approvers.entrance import Verdict
 from callgate.events import ids
 from callgate.events.approvals import ApprovalVoted, BallotCast
@@ -19,7 +19,9 @@ APPROVAL_PREFIX = "apr_"
 
 
 def ballot(vote: ApprovalVoted, record: Record, verdict: Verdict) -> BallotCast:
-    """The vote with the verdict on it."""
+    """The vote with the verdict on it. One that no record could carry any further is refused, whoever it is from."""
+    if len(record.value or b"") > VOTE_MOST:
+        verdict = Verdict("refused", f"the vote holds more than {VOTE_MOST} bytes")
     refused = verdict.verification == "refused"
     return BallotCast(
         approval_id=vote.approval_id,
@@ -30,6 +32,11 @@ def ballot(vote: ApprovalVoted, record: Record, verdict: Verdict) -> BallotCast:
         appended_at=record.timestamp,
         origin=f"{record.topic}/{record.partition}/{record.offset}",
     )
+
+
+def evidence(ballot: BallotCast, refusal: str) -> BallotCast:
+    """An edit that does not count, whatever it says: without what it says, as a refused vote is kept."""
+    return msgspec.structs.replace(ballot, vote=_short(ballot.vote), checked=True, refusal=refusal)
 
 
 def hold_approval(vote: ApprovalVoted, partitions: int) -> None:

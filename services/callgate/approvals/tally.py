@@ -10,7 +10,19 @@ from __future__ import annotations
 import msgspec
 
 from callgate.approvals import counting
-from callgate.approvals.ballots import EVIDENCE_MOST, STATE_MOST, Ballot, Result, Tally, person, short, unchecked
+from callgate.approvals.ballots import (
+    EVIDENCE_MOST,
+    STATE_MOST,
+    STATE_SPARE,
+    VOTED_AGAIN,
+    Ballot,
+    Result,
+    Tally,
+    person,
+    short,
+    size,
+    unchecked,
+)
 from callgate.approvals.schedule import moments
 from callgate.events.approvals import ApprovalDue, ApprovalRequested, BallotCast
 
@@ -32,23 +44,18 @@ def cast(tally: Tally, ballot: BallotCast) -> Tally:
     """
     if tally.request is None:
         return _waiting(tally, ballot)
-    if unchecked(ballot) or _known(tally, ballot):
+    if unchecked(ballot) or known(tally, ballot):
         return tally
     refusal = counting.refusal(tally, tally.request, ballot)
-    if refusal is not None and len(tally.ballots) >= EVIDENCE_MOST:
-        return tally
-    counted = _ballot(ballot, refusal, tally.request.action.ref.digest)
-    earlier = tally.ballots
-    if refusal is None:
-        earlier = tuple(_replaced(each, counted) for each in earlier)
-    voted = msgspec.structs.replace(tally, ballots=(*earlier, counted))
-    if voted.result is not None or refusal is not None:
-        return voted
-    new = ballot.revised is not None and all(each.ref.digest != counted.digest for each in tally.revisions)
-    if new:
-        voted = msgspec.structs.replace(voted, revisions=(*tally.revisions, ballot.revised))
+    if refusal is not None:
+        return _refused(tally, tally.request, ballot, refusal)
+    voted = _counted(tally, tally.request, ballot)
     outcome = counting.outcome(voted, tally.request)
-    return voted if outcome is None else _closed(voted, outcome)
+    if outcome is not None:
+        return _closed(voted, outcome)
+    if ballot.vote.answer != "withdraw" and size(voted) > STATE_MOST:
+        return _refused(tally, tally.request, ballot, "too much is kept of this approval already")
+    return voted if size(voted) <= STATE_MOST + STATE_SPARE else tally
 
 
 def due(tally: Tally, moment: ApprovalDue) -> Tally:
@@ -68,24 +75,17 @@ def due(tally: Tally, moment: ApprovalDue) -> Tally:
     return _closed(tally, counting.result(request, "expired", request.deadline, ()))
 
 
-def crowded(tally: Tally) -> bool:
-    """Whether so many votes wait for a question that nobody has asked that no more are taken in."""
-    if tally.request is not None:
-        return False
-    votes = [each.vote for each in tally.early]
-    kept = sum(len(bytes(part)) for vote in votes for part in (vote.arguments, vote.response) if part is not None)
-    return len(votes) >= EVIDENCE_MOST or kept > STATE_MOST
+def hopeless(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> str | None:
+    """Why an unchecked edit will not count, whatever it says; None where that is for its tool to say."""
+    found = counting.refusal(tally, request, ballot)
+    return None if found == counting.NOT_CHECKED else found
 
 
-def _waiting(tally: Tally, ballot: BallotCast) -> Tally:
-    if crowded(tally) or any(each.origin == ballot.origin for each in tally.early):
-        return tally
-    vote = msgspec.structs.replace(ballot.vote, comment=short(ballot.vote.comment), signature=None)
-    return msgspec.structs.replace(tally, early=(*tally.early, msgspec.structs.replace(ballot, vote=vote)))
+def known(tally: Tally, ballot: BallotCast) -> bool:
+    """Whether a vote was cast before, counted or not.
 
-
-def _known(tally: Tally, ballot: BallotCast) -> bool:
-    """A vote that the intake did not believe is known by its place only: it can't use up another's vote id."""
+    One that the intake did not believe is known by its place only: it can't use up another's vote id.
+    """
     believed = ballot.verification != "refused"
     return any(
         each.origin == ballot.origin
@@ -99,6 +99,44 @@ def _known(tally: Tally, ballot: BallotCast) -> bool:
     )
 
 
+def crowded(tally: Tally, ballot: BallotCast) -> bool:
+    """Whether so much waits for a question that nobody has asked that this vote is not taken in."""
+    if tally.request is not None or _waits(tally, ballot):
+        return False
+    return len(tally.early) >= EVIDENCE_MOST or size(_joined(tally, ballot)) > STATE_MOST
+
+
+def _waiting(tally: Tally, ballot: BallotCast) -> Tally:
+    return tally if crowded(tally, ballot) or _waits(tally, ballot) else _joined(tally, ballot)
+
+
+def _waits(tally: Tally, ballot: BallotCast) -> bool:
+    return any(each.origin == ballot.origin for each in tally.early)
+
+
+def _joined(tally: Tally, ballot: BallotCast) -> Tally:
+    vote = msgspec.structs.replace(ballot.vote, comment=short(ballot.vote.comment), signature=None)
+    return msgspec.structs.replace(tally, early=(*tally.early, msgspec.structs.replace(ballot, vote=vote)))
+
+
+def _counted(tally: Tally, request: ApprovalRequested, ballot: BallotCast) -> Tally:
+    """With a vote that counts."""
+    counted = _ballot(ballot, None, request.action.ref.digest)
+    earlier = tuple(_replaced(each, counted) for each in tally.ballots)
+    voted = msgspec.structs.replace(tally, ballots=(*earlier, counted))
+    if ballot.revised is None or any(each.ref.digest == counted.digest for each in tally.revisions):
+        return voted
+    return msgspec.structs.replace(voted, revisions=(*tally.revisions, ballot.revised))
+
+
+def _refused(tally: Tally, request: ApprovalRequested, ballot: BallotCast, refusal: str) -> Tally:
+    """With a vote that does not count, as far as there is room for evidence."""
+    kept = (*tally.ballots, _ballot(ballot, refusal, request.action.ref.digest))
+    voted = msgspec.structs.replace(tally, ballots=kept)
+    room = len(tally.ballots) < EVIDENCE_MOST and size(voted) <= STATE_MOST + STATE_SPARE
+    return voted if room else tally
+
+
 def _ballot(ballot: BallotCast, refusal: str | None, asked: str) -> Ballot:
     vote = ballot.vote
     about = ballot.revised.ref.digest if ballot.revised is not None else vote.digest
@@ -108,11 +146,11 @@ def _ballot(ballot: BallotCast, refusal: str | None, asked: str) -> Ballot:
         answer=vote.answer,
         appended_at=ballot.appended_at,
         origin=ballot.origin,
-        comment=short(vote.comment),
+        comment=short(vote.comment) if refusal is None else None,
         refusal=refusal,
         verified=ballot.verification != "refused",
         digest=None if about == asked or refusal is not None else about,
-        delegate_to=vote.delegate_to if vote.answer == "delegate" else None,
+        delegate_to=vote.delegate_to if vote.answer == "delegate" and refusal is None else None,
         response=vote.response if vote.answer == "respond" and refusal is None else None,
     )
 
@@ -121,10 +159,11 @@ def _replaced(earlier: Ballot, later: Ballot) -> Ballot:
     """One current vote a person: a later one takes the earlier one's place."""
     if earlier.refusal is not None or person(earlier.approver) != person(later.approver):
         return earlier
-    return msgspec.structs.replace(earlier, refusal="the voter voted again", response=None)
+    return msgspec.structs.replace(earlier, refusal=VOTED_AGAIN, response=None, comment=None)
 
 
 def _closed(tally: Tally, result: Result) -> Tally:
-    """With its result. What only an open one needs is dropped: it stands on the log."""
+    """With its result. What only an open one needs is dropped, and all evidence where it is too much: see the log."""
     ballots = tuple(msgspec.structs.replace(ballot, response=None) for ballot in tally.ballots)
-    return msgspec.structs.replace(tally, result=result, ballots=ballots, revisions=())
+    closed = msgspec.structs.replace(tally, result=result, ballots=ballots, revisions=())
+    return closed if size(closed) <= STATE_MOST + STATE_SPARE else msgspec.structs.replace(closed, ballots=())

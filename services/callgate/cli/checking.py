@@ -192,9 +192,15 @@ def _bighub(settings: Settings, *, online: bool) -> tuple[Grade, str]:
 def _model(settings: Settings) -> tuple[Grade, str]:
     if not settings.model.key:
         return "note", "none: turns that ask for the model to be run are refused (CALLGATE_MODEL_KEY is not set)"
+    from callgate.proposer.announcing import PATH
+    from callgate.proposer.announcing import check as check_announcing
     from callgate.proposer.openai_model import checked_host
 
-    return "ok", f"turns that ask for it are run at {checked_host(settings.model)}; it was not asked"
+    host, model = checked_host(settings.model), settings.model
+    check_announcing(model)
+    notices = f"; its notices are taken at {model.webhook_host}:{model.webhook_port}{PATH}"
+    told = notices if model.webhook_port else ""
+    return "ok", f"turns that ask for it are run at {host}; it was not asked{told}"
 
 
 def _approvals(settings: Settings) -> tuple[Grade, str]:

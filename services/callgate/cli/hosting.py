@@ -122,6 +122,10 @@ def check_means(settings: Settings, services: Sequence[Service], toolbox: Toolbo
             "is not set, and without it nothing can be decided",
             "Set it, or CALLGATE_BIGHUB_KEY_FILE; to try things out without BIGHUB use `callgate dev`",
         )
+    if "proposer" in services:
+        from callgate.proposer.announcing import check as check_announcing
+
+        check_announcing(settings.model)
     if "notifier" in services:
         from callgate.notifier.service import check as check_notices
 
@@ -165,10 +169,14 @@ async def _jobs(
     for service in services:
         match service:
             case "proposer":
+                from callgate.proposer import announcing
                 from callgate.proposer import service as proposer
 
                 assert toolbox is not None
-                jobs.extend(proposer.build(host, toolbox, await _model(host, stack)))
+                model = await _model(host, stack)
+                if model is not None:
+                    await stack.enter_async_context(announcing.taking(host, model))
+                jobs.extend(proposer.build(host, toolbox, model))
             case "evaluator":
                 from callgate.evaluator import service as evaluator
 

@@ -10,6 +10,7 @@ import orjson
 from callgate.cli.wording import moment
 from callgate.events import ids
 from callgate.events.approvals import ApprovalRequested
+from callgate.tools.masking import unmasked
 
 
 def still_needed(request: ApprovalRequested) -> str:
@@ -53,7 +54,9 @@ def better_arguments(request: ApprovalRequested) -> dict[str, Any] | None:
     before = orjson.loads(bytes(request.action.arguments))
     if not isinstance(inner, dict) or not inner or not isinstance(before, dict) or not inner.keys() <= before.keys():
         return None
-    return {**before, **inner}
+    # BIGHUB was shown the arguments masked: a call must not run with the mask for a value.
+    found: dict[str, Any] | None = unmasked({**before, **inner}, before)
+    return found
 
 
 def so_far(request: ApprovalRequested, votes: Sequence[Mapping[str, Any]]) -> str | None:

@@ -19,7 +19,7 @@ from callgate.events.approvals import (
 )
 from callgate.events.event import Event
 from callgate.events.outcomes import OutcomeObserved
-from callgate.events.turns import ActionReply, TurnCompleted, TurnRecorded, TurnSubmitted
+from callgate.events.turns import ActionReply, AnswerAnnounced, TurnCompleted, TurnRecorded, TurnSubmitted
 
 
 def told(event: Event) -> tuple[str, str]:  # noqa: C901, PLR0912 - one case per event reads as a table
@@ -27,6 +27,8 @@ def told(event: Event) -> tuple[str, str]:  # noqa: C901, PLR0912 - one case per
     match event:
         case TurnSubmitted() | TurnRecorded():
             return "turn submitted", f"by {event.origin.agent}"
+        case AnswerAnnounced():
+            return "answer announced", f"the provider says that {event.response_id} has ended"
         case ActionProposed():
             return "proposed", _proposed(event)
         case ActionDecided():

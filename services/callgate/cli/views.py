@@ -27,7 +27,7 @@ from callgate.events.approvals import (
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.outcomes import OutcomeObserved
-from callgate.events.turns import ActionReply, TurnCompleted, TurnRecorded, TurnSubmitted
+from callgate.events.turns import ActionReply, AnswerAnnounced, TurnCompleted, TurnRecorded, TurnSubmitted
 from callgate.tools.masking import MASK, mask
 
 OPEN = ("proposed", "decided", "approval_required", "parked", "in_doubt")
@@ -146,7 +146,7 @@ def subjects(event: Event, partitions: int) -> frozenset[str]:
         case TurnSubmitted(origin=origin) | TurnRecorded(origin=origin):
             at = home(origin.tenant, origin.session, partitions)
             return frozenset({ids.turn_key(at, origin.tenant, origin.session, origin.turn)})
-        case TurnCompleted():
+        case TurnCompleted() | AnswerAnnounced():
             return frozenset({event.turn_key})
         case ActionProposed():
             return frozenset({event.ref.id})
@@ -231,6 +231,7 @@ _WAY: dict[Any, int] = {
         (
             TurnSubmitted,
             TurnRecorded,
+            AnswerAnnounced,
             ActionProposed,
             ActionDecided,
             ApprovalRequested,

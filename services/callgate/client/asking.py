@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
 import orjson
@@ -13,6 +13,9 @@ import orjson
 from callgate.client.hooks import OnDecision
 from callgate.events.turns import TurnOrigin
 from callgate.failures import BadInput
+
+if TYPE_CHECKING:
+    from callgate.approvers.signing import SigningKey
 
 Messages = str | Sequence[Mapping[str, Any]]
 """What the Responses API takes as `input`: a text, or a list of items."""
@@ -63,6 +66,14 @@ class RunOptions(TurnOptions, total=False):
     max_tool_rounds: int
     extra_create_args: Mapping[str, Any]
     """Further fields of the Responses request. All of these are sent in every round."""
+
+
+class ApprovalOptions(RunOptions, total=False):
+    """What `run_with_approval` takes besides: see there."""
+
+    approver: str | None
+    callback_timeout: float
+    key: SigningKey | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from callgate.client.answering import Callback
-from callgate.client.asking import Caller, Messages, RunOptions, TurnOptions
+from callgate.client.asking import ApprovalOptions, Caller, Messages, RunOptions, TurnOptions
 from callgate.client.checking import Evaluations
 from callgate.client.client import Answer, Client
 from callgate.client.hearing import Step
@@ -88,27 +88,13 @@ class SyncClient:
                 self._call("run_stream", lambda _: steps.aclose())
 
     def run_with_approval(
-        self,
-        messages: Messages,
-        model: str,
-        *,
-        on_approval_required: Callback,
-        approver: str | None = None,
-        callback_timeout: float = 300.0,
-        key: SigningKey | None = None,
-        **options: Unpack[RunOptions],
+        self, messages: Messages, model: str, *, on_approval_required: Callback, **options: Unpack[ApprovalOptions]
     ) -> Response:
         """See `Client.run_with_approval`. The callback is called in another thread."""
         return self._call(
             "run_with_approval",
             lambda client: client.run_with_approval(
-                messages,
-                model,
-                on_approval_required=on_approval_required,
-                approver=approver,
-                callback_timeout=callback_timeout,
-                key=key,
-                **options,
+                messages, model, on_approval_required=on_approval_required, **options
             ),
         )
 

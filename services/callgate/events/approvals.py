@@ -50,7 +50,8 @@ class ApprovalRequested(Event, frozen=True, kw_only=True):
     decision: Decision
     """The evaluation that asked for people: its reason, risk and better action are shown to them."""
     doubt: ActionInDoubt | None = None
-    """What is to be settled, where `kind` is `settle`."""
+    """What is to be settled, where `kind` is `settle`. Very large parts that `action` and `decision` hold too are left
+    out of it where the question would not fit into a record else."""
     answers: tuple[Answer, ...] = ("approve", "reject")
     quorum: int = 1
     """How many approvals it takes; one rejection ends it."""

@@ -25,6 +25,8 @@ def address(event: Event, partitions: int) -> Address:  # noqa: C901, PLR0912 - 
         case turns.TurnSubmitted() | turns.TurnRecorded():
             origin = event.origin
             return Address(topics.TURNS.name, home(origin.tenant, origin.session, partitions), origin.session)
+        case turns.AnswerAnnounced():
+            return Address(topics.TURNS.name, _located(event.turn_key, partitions), event.turn_key)
         case actions.ActionProposed():
             return Address(topics.PROPOSED.name, _located(event.ref.id, partitions), event.ref.id)
         case actions.ActionDecided():

@@ -40,7 +40,7 @@ TURNS = Topic(
     name="turns",
     spread="any",
     entrance=True,
-    events=(turns.TurnSubmitted, turns.TurnRecorded),
+    events=(turns.TurnSubmitted, turns.TurnRecorded, turns.AnswerAnnounced),
     written_by=("agents", "proposer"),
     read_by=("proposer",),
 )

@@ -75,6 +75,24 @@ class TurnRecorded(Event, frozen=True, kw_only=True):
         return f"evt_{ids.fingerprint('recorded', origin.tenant, origin.session, origin.turn)}"
 
 
+class AnswerAnnounced(Event, frozen=True, kw_only=True):
+    """Signals that a provider says that an answer which it makes in the background is at its end.
+
+    Nothing rests on it but when that answer is looked at: anybody may have written it, and it may be lost.
+    """
+
+    TYPE: ClassVar[str] = "callgate.turn.answer_announced.v1"
+
+    turn_key: Identifier
+    response_id: Identifier
+    """The provider's id; where the turn waits for another one by now, this is old news."""
+    announced_at: Seconds
+
+    def identity(self) -> str:
+        """See `Event.identity`."""
+        return f"evt_{ids.fingerprint('answer_announced', self.turn_key, self.response_id)}"
+
+
 class ActionReply(Event, frozen=True, kw_only=True):
     """Signals to the agent where one of its calls stands: ended, or waiting for a person or in doubt."""
 

@@ -37,7 +37,10 @@ EFFECT = "effect/"
 """Keys of effects in the table; the value is the key of the standing whose claim has the effect."""
 
 _SPARE_BYTES = 100_000
-"""What a finish holds beside arguments, context and output, at the most."""
+"""What an end holds beside what is large or nobody's to bound, at the most."""
+
+_ESCAPED_MOST = 6
+"""Bytes of one character in JSON, at the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +81,18 @@ def end(  # noqa: PLR0913 - an end has this many facts
     error: str | None = None,
 ) -> Effects:
     """The one end of an action. Whoever waits behind it in its turn is woken."""
-    if output is not None and _too_large(decided.action, output):
-        output, error = None, "the tool ran, but its output is too large beside the call"
-    event = ActionFinished(
-        action=decided.action,
-        decision=decided.decision,
-        status=status,
-        via=via,
-        output=None if output is None else msgspec.Raw(output),
-        error=error,
-        claimed_at=claim.claimed_at if claim is not None else None,
-        started_at=started_at,
-        finished_at=now,
+    event = _fitting(
+        ActionFinished(
+            action=decided.action,
+            decision=decided.decision,
+            status=status,
+            via=via,
+            output=None if output is None else msgspec.Raw(output),
+            error=error,
+            claimed_at=claim.claimed_at if claim is not None else None,
+            started_at=started_at,
+            finished_at=now,
+        )
     )
     ref = decided.action.ref
     standing = Standing(state=State.FINISHED, revision=ref.revision, attempt=ref.attempt, status=status)
@@ -153,7 +156,7 @@ def doubt(  # noqa: PLR0913 - a doubt has this many facts
 
 
 def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effects:
-    """Send an action whose yes is stale back to be evaluated anew."""
+    """Send an action whose yes is stale back to be evaluated anew. A claim that was never used is withdrawn with it."""
     action, ref = decided.action, decided.action.ref
     again = msgspec.structs.replace(
         action,
@@ -166,7 +169,12 @@ def back(decided: ActionDecided, place: Place, reason: str, now: float) -> Effec
     standing = Standing(state=State.PROPOSED, revision=ref.revision, attempt=ref.attempt + 1)
     # It may end at home, of which its place at the effect would never hear.
     timers = () if place.home else (forgetting(place, (), now),)
-    return Effects(publish=(Publish(again),), put={place.key: keep(standing)}, timers=timers)
+    return Effects(
+        publish=(Publish(again),),
+        put={place.key: keep(standing)},
+        timers=timers,
+        cancel=(f"{HORIZON}{place.key}",),
+    )
 
 
 def passed(action: ActionProposed, place: Place, table: Table, now: float) -> Effects:
@@ -202,6 +210,30 @@ def keep(standing: Standing) -> bytes:
     return msgspec.json.encode(standing)
 
 
-def _too_large(action: ActionProposed, output: bytes) -> bool:
-    held = len(bytes(action.arguments)) + len(bytes(action.context)) + len(output)
-    return held + _SPARE_BYTES > MAX_RECORD_BYTES
+def _fitting(event: ActionFinished) -> ActionFinished:
+    """The end as it fits into a record, or its action would have none. What would have been better gives way first."""
+    if not _too_large(event):
+        return event
+    event = msgspec.structs.replace(event, decision=msgspec.structs.replace(event.decision, better_action=None))
+    if event.output is None or not _too_large(event):
+        return event
+    return msgspec.structs.replace(
+        event, output=None, error="the tool ran, but its output is too large beside the call"
+    )
+
+
+def _too_large(event: ActionFinished) -> bool:
+    """Measured only where it may be so."""
+    action, decision = event.action, event.decision
+    raw = (
+        action.arguments,
+        action.context,
+        decision.constraints,
+        decision.better_action,
+        decision.response,
+        event.output,
+    )
+    held = sum(len(bytes(each)) for each in raw if each is not None)
+    texts = (action.target, action.effect_key or "", event.error or "")
+    held += _ESCAPED_MOST * sum(map(len, texts))
+    return held + _SPARE_BYTES > MAX_RECORD_BYTES and len(msgspec.json.encode(event)) > MAX_RECORD_BYTES

@@ -86,8 +86,11 @@ def pass_gate(decided: ActionDecided, around: Surroundings) -> Passage:
     return _lasting(decided, around) or _passing(decided, around)
 
 
-def still_good(decided: ActionDecided, around: Surroundings, start_by: float) -> End | None:
-    """The last look, after the claim and as the last act before the effect: None means start."""
+def still_good(decided: ActionDecided, around: Surroundings, start_by: float) -> End | Again | None:
+    """The last look, after the claim and as the last act before the effect: None means start.
+
+    A hold ends nothing, and it can't be waited for here: who waits between this look and the start has not looked.
+    """
     if around.stopped is not None and around.readable:
         return End("killed", "Calls of this kind are stopped for now.")
     if not around.readable:
@@ -96,6 +99,10 @@ def still_good(decided: ActionDecided, around: Surroundings, start_by: float) ->
         return End("not_executed", "It could not be started in time, so it was not started at all.")
     if around.now > decided.decision.valid_until - around.skew_seconds:
         return End("not_executed", "The decision expired before the start, so it was not started.")
+    if around.held is not None:
+        if decided.action.ref.attempt + 1 >= around.attempts:
+            return End("not_executed", "Calls of this kind were put on hold again and again before it could start.")
+        return Again("held after the claim")
     return None
 
 

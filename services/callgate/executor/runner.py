@@ -184,22 +184,22 @@ class Runner:
             unused = msgspec.structs.replace(standing, runs=standing.runs - 1)
             return self.claim(decided, place, unused, context)
         if isinstance(passage, gate.End | gate.Again) and standing.runs > 1:
-            return self._unused(decided, place, standing, gate.End("not_executed", passage.reason), context)
+            return self._unused(decided, place, standing, passage, context)
         return self.turned_away(decided, place, passage, context)
 
     def _unused(
-        self, decided: ActionDecided, place: Place, claimed: Standing, ended: gate.End, context: Context
+        self, decided: ActionDecided, place: Place, claimed: Standing, refused: gate.End | gate.Again, context: Context
     ) -> Effects:
         """The end of a claim that its own worker knows it never used: nobody else could know.
 
         Of an earlier start of the same action nobody knows the end: that is in doubt all the same.
         """
         if claimed.runs > 1 and self._effect(decided) == "read":
-            return self._refused_again(decided, place, claimed, ended, context)
+            return self._refused_again(decided, place, claimed, refused, context)
         if claimed.runs > 1:
-            reason = f"an earlier start has no known end, and another one was refused: {ended.reason}"
+            reason = f"an earlier start has no known end, and another one was refused: {refused.reason}"
             return self._doubted(claimed, place, context, reason, claimed.horizon, None, None)
-        return self.ended_by_gate(decided, place, ended, context)
+        return self.turned_away(decided, place, refused, context)
 
     async def _start(self, decided: ActionDecided, place: Place, claimed: Standing, context: Context) -> Effects:
         """The stage after the claim: the last look, then the tool."""
@@ -214,10 +214,10 @@ class Runner:
         # Nothing may wait between this look and the start.
         around = self._around(decided, context)
         assert claimed.start_by is not None
-        ended = gate.still_good(decided, around, claimed.start_by)
-        if ended is not None or entry is None:
+        refused = gate.still_good(decided, around, claimed.start_by)
+        if refused is not None or entry is None:
             gone = gate.End("not_executed", "The tool is not available.")
-            return self._unused(decided, place, claimed, ended or gone, context)
+            return self._unused(decided, place, claimed, refused or gone, context)
         started = context.clock.now()
         decision = decided.decision
         self._metrics.started(started - decided.action.proposed_at - decision.bighub_seconds - decision.waited_seconds)
@@ -292,7 +292,7 @@ class Runner:
         )  # fmt: skip
 
     def _refused_again(
-        self, decided: ActionDecided, place: Place, claimed: Standing, refusal: gate.End, context: Context
+        self, decided: ActionDecided, place: Place, claimed: Standing, refusal: gate.End | gate.Again, context: Context
     ) -> Effects:
         """The end of a start without an effect that did not answer, and may not be made again: it was started once."""
         error = f"The tool was started and did not answer, and another start was refused: {refusal.reason}"

@@ -15,9 +15,11 @@ from typing import Any
 
 import orjson
 
+from callgate.tools.masking import scrubbed
 from callgate.tools.tool import Call, Tool
 
 _ERROR_LENGTH = 1000
+_LOOKED_THROUGH = 10 * _ERROR_LENGTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +72,9 @@ async def run(tool: Tool, call: Call, arguments: Mapping[str, Any], *, seconds: 
         if limit.expired():
             return TimedOut(f"the tool did not answer within {seconds:g} s", outlived=threaded)
         if isinstance(error, TimeoutError):
-            return TimedOut(f"the tool says that its own call timed out: {_shown(error)}", outlived=False)
-        return Raised(_shown(error))
+            told = _told(tool, arguments, error)
+            return TimedOut(f"the tool says that its own call timed out: {told}", outlived=False)
+        return Raised(_told(tool, arguments, error))
     return _returned(value, output_bytes)
 
 
@@ -114,7 +117,7 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             value = work()
         except (StopIteration, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit) as raised:
             # A future can't carry the first, and whoever waits would take the others for its own.
-            error = RuntimeError(f"the tool raised {_shown(raised)}")
+            error = RuntimeError(f"the tool raised {_named(raised)}")
         except BaseException as raised:  # noqa: BLE001 - handed over to whoever waits
             error = raised
         try:
@@ -130,12 +133,17 @@ def _returned(value: Any, output_bytes: int) -> Returned:
     try:
         output = orjson.dumps(value)
     except TypeError as error:
-        return Returned(None, f"the tool ran, but its output is not JSON: {_shown(error)}")
+        return Returned(None, f"the tool ran, but its output is not JSON: {_named(error)}")
     if len(output) > output_bytes:
         return Returned(None, f"the tool ran, but its output of {len(output)} bytes is over {output_bytes}")
     return Returned(output)
 
 
-def _shown(error: BaseException) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}"[:_ERROR_LENGTH] if text else type(error).__name__
+def _told(tool: Tool, arguments: Mapping[str, Any], error: BaseException) -> str:
+    """The tool's own words without what is sensitive in its call: BIGHUB, people and logs will see them too."""
+    return scrubbed(_named(error), arguments, tool.sensitive)[:_ERROR_LENGTH]  # not cut before: half a secret is one
+
+
+def _named(error: BaseException) -> str:
+    text = str(error)[:_LOOKED_THROUGH]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

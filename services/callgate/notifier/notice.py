@@ -27,6 +27,8 @@ ARGUMENTS_MOST = 2000
 NAMES_MOST = 20
 """People who are named in a notice; the question itself names all."""
 
+_News = ApprovalRequested | ApprovalReminded | ApprovalEscalated | ApprovalResolved
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
@@ -51,13 +53,20 @@ def notice_of(event: Event) -> Notice | None:
     """The notice that an event is, or None: votes are nobody's news."""
     match event:
         case ApprovalRequested():
-            return _asked(event)
+            return _notice(event, event.action.ref, ("requested", event.requested_at), "Approval needed", _asked(event))
         case ApprovalReminded():
-            return _reminded(event)
+            facts = {"reminder": str(event.ordinal)}
+            return _notice(event, event.action, ("reminded", event.reminded_at), "Still waiting for approval", facts)
         case ApprovalEscalated():
-            return _escalated(event)
+            facts = {"level": str(event.level), "approvers": _names(event.eligible)}
+            return _notice(event, event.action, ("escalated", event.escalated_at), "Approval escalated", facts)
         case ApprovalResolved():
-            return _resolved(event)
+            facts = {
+                "resolution": event.resolution,
+                "approvers": _names(event.approvers),
+                "comment": event.comment or "",
+            }
+            return _notice(event, event.action, ("resolved", event.resolved_at), f"Approval {event.resolution}", facts)
         case _:
             return None
 
@@ -68,9 +77,25 @@ def plain(text: str, most: int = TEXT_MOST) -> str:
     return shown if len(text) <= most and len(shown) <= most else f"{shown[:most]}…"
 
 
-def _asked(event: ApprovalRequested) -> Notice:
-    action, ref = event.action, event.action.ref
-    facts = _about(event.approval_id, ref) | {
+def _notice(event: _News, ref: ActionRef, what: tuple[str, float], said: str, facts: Mapping[str, str]) -> Notice:
+    """A notice of what (its kind, and when) with these facts; an end has no deadline, so there is always use in it."""
+    kind, at = what
+    until = None if isinstance(event, ApprovalResolved) else event.deadline
+    deadline = {} if until is None else {"until": _moment(until)}
+    return Notice(
+        id=event.identity(),
+        kind=kind,
+        tenant=ref.tenant,
+        at=at,
+        until=until,
+        subject=plain(f"{said}: {ref.tool} of {ref.agent}"),
+        facts=_filled({**_about(event.approval_id, ref), **facts, **deadline}),
+    )
+
+
+def _asked(event: ApprovalRequested) -> dict[str, str]:
+    action = event.action
+    return {
         "for": action.requester or "",
         "target": action.target,
         "arguments": _arguments(action),
@@ -80,66 +105,7 @@ def _asked(event: ApprovalRequested) -> Notice:
         "suspicion": action.suspicion or "",
         "approvers": _names(event.eligible),
         "needed": f"{max(1, event.quorum)} of them" if event.eligible else str(max(1, event.quorum)),
-        "until": _moment(event.deadline),
     }
-    return Notice(
-        id=event.identity(),
-        kind="requested",
-        tenant=ref.tenant,
-        at=event.requested_at,
-        until=event.deadline,
-        subject=plain(f"Approval needed: {ref.tool} of {ref.agent}"),
-        facts=_filled(facts),
-    )
-
-
-def _reminded(event: ApprovalReminded) -> Notice:
-    facts = _about(event.approval_id, event.action) | {
-        "reminder": str(event.ordinal),
-        "until": _moment(event.deadline),
-    }
-    return Notice(
-        id=event.identity(),
-        kind="reminded",
-        tenant=event.action.tenant,
-        at=event.reminded_at,
-        until=event.deadline,
-        subject=plain(f"Still waiting for approval: {event.action.tool} of {event.action.agent}"),
-        facts=_filled(facts),
-    )
-
-
-def _escalated(event: ApprovalEscalated) -> Notice:
-    facts = _about(event.approval_id, event.action) | {
-        "level": str(event.level),
-        "approvers": _names(event.eligible),
-        "until": _moment(event.deadline),
-    }
-    return Notice(
-        id=event.identity(),
-        kind="escalated",
-        tenant=event.action.tenant,
-        at=event.escalated_at,
-        until=event.deadline,
-        subject=plain(f"Approval escalated: {event.action.tool} of {event.action.agent}"),
-        facts=_filled(facts),
-    )
-
-
-def _resolved(event: ApprovalResolved) -> Notice:
-    facts = _about(event.approval_id, event.action) | {
-        "resolution": event.resolution,
-        "approvers": _names(event.approvers),
-        "comment": event.comment or "",
-    }
-    return Notice(
-        id=event.identity(),
-        kind="resolved",
-        tenant=event.action.tenant,
-        at=event.resolved_at,
-        subject=plain(f"Approval {event.resolution}: {event.action.tool} of {event.action.agent}"),
-        facts=_filled(facts),
-    )
 
 
 def _about(approval_id: str, ref: ActionRef) -> dict[str, str]:

@@ -10,6 +10,7 @@ import msgspec
 from callgate.events import ids
 from callgate.events.actions import ActionInDoubt, ActionProposed, Decision
 from callgate.events.approvals import ApprovalRequested, ApproverGroup, EscalationLevel
+from callgate.events.codec import MAX_RECORD_BYTES
 from callgate.events.routing import ballot_partition
 from callgate.policy.choosing import choose, facts
 from callgate.policy.document import Policy, Terms
@@ -61,7 +62,7 @@ def settlement(
     asked = request(action, decision, policy, partitions, now=now, deadline_seconds=deadline_seconds)
     ref = action.ref
     where = ballot_partition(ref.tenant, ref.tool, partitions)
-    return msgspec.structs.replace(
+    question = msgspec.structs.replace(
         asked,
         approval_id=ids.approval_id(where, ref.id, ref.revision, ref.attempt, "settle"),
         kind="settle",
@@ -72,6 +73,16 @@ def settlement(
         reminders=(),
         escalation=(),
     )
+    fits = len(msgspec.json.encode(question)) <= MAX_RECORD_BYTES
+    return question if fits else msgspec.structs.replace(question, doubt=_referring(doubt))
+
+
+def _referring(doubt: ActionInDoubt) -> ActionInDoubt:
+    """The doubt without what stands in its question too: what could not be asked would be in doubt for ever."""
+    nothing = msgspec.Raw(b"{}")
+    action = msgspec.structs.replace(doubt.action, arguments=nothing, context=nothing, target="", effect_key=None)
+    decision = msgspec.structs.replace(doubt.decision, constraints=None, better_action=None)
+    return msgspec.structs.replace(doubt, action=action, decision=decision)
 
 
 def _reminders(terms: Terms, deadline: float) -> list[float]:

@@ -17,7 +17,7 @@ import structlog
 
 from callgate.control.scopes import Subject, Switches
 from callgate.events import ids
-from callgate.events.turns import TurnSubmitted
+from callgate.events.turns import AnswerAnnounced, TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Log
 from callgate.proposer import background, pending, rounds, state
@@ -99,6 +99,13 @@ class Conversing:
         after = msgspec.structs.replace(entry, round=entry.round + 1, count=0, ended=0, callers={})
         return after, _wake(key, entry.tenant, now)
 
+    def announced(self, event: AnswerAnnounced, context: Context) -> Effects:
+        """Look at an answer in the background now rather than later, where it is the one that the turn waits for."""
+        entry = state.load(context.table, state.turn_name(event.turn_key), TurnEntry)
+        if entry is None or entry.remote != event.response_id:
+            return NOTHING
+        return Effects(timers=(_wake(event.turn_key, entry.tenant, context.clock.now()),))
+
     async def ask(self, key: str, context: Context) -> Effects:
         """Ask the model, once for each time that the turn waits for it. Raises `TemporaryFailure`: not yet."""
         entry = state.load(context.table, state.turn_name(key), TurnEntry)
@@ -175,8 +182,10 @@ class Conversing:
         """A new answer, or how the one in the background stands: one that was begun is never begun again."""
         if entry.remote is not None:
             return await self._model.look(entry.remote)
-        once = ids.fingerprint(key, entry.round) if body.get("background") else None
-        return await self._model.ask(body, strand.hear if entry.stream else None, once=once)
+        if body.get("background"):
+            # It streams nothing: there is nobody to hear.
+            return await self._model.ask(background.labelled(body, key), once=ids.fingerprint(key, entry.round))
+        return await self._model.ask(body, strand.hear if entry.stream else None)
 
     async def _look_later(
         self, key: str, entry: TurnEntry, context: Context, strand: Strand, response: bytes

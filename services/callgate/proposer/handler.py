@@ -7,25 +7,24 @@ and which ends have been seen: a record that comes twice finds its work done and
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import msgspec
 import orjson
 import structlog
 
-from callgate.events import ids
 from callgate.events.actions import ActionDecided, ActionFinished, ActionInDoubt, ActionRef
 from callgate.events.codec import Envelope
 from callgate.events.event import Event
 from callgate.events.home import home
 from callgate.events.topics import DAY, IDENTITY_WINDOW
-from callgate.events.turns import TurnOrigin, TurnRecorded, TurnSubmitted
+from callgate.events.turns import AnswerAnnounced, TurnRecorded, TurnSubmitted
 from callgate.failures import PermanentFailure, TemporaryFailure
 from callgate.log.port import Record
-from callgate.proposer import pending, state
+from callgate.proposer import incoming, pending, state
 from callgate.proposer.calls import Reading, Unreadable
 from callgate.proposer.completing import completed, recorded_event
 from callgate.proposer.conversing import Conversing, spent
+from callgate.proposer.incoming import AnyTurn
 from callgate.proposer.pending import FollowUp, Pending
 from callgate.proposer.proposing import Proposals, Turn, propose
 from callgate.proposer.reading import read
@@ -36,8 +35,6 @@ from callgate.settings import ProposerSettings
 from callgate.telemetry.metrics import Metrics
 from callgate.tools.toolbox import Toolbox
 from callgate.worker.effects import NOTHING, Context, DeadLettered, Effects, Publish, Timer
-
-AnyTurn: TypeAlias = TurnSubmitted | TurnRecorded
 
 _NO_MODEL = "CALLGATE_MODEL_KEY is not set"
 _EMPTY = b"[]"
@@ -65,8 +62,8 @@ class ProposerHandler:
         self._log = structlog.get_logger(__name__)
 
     def lane(self, event: Event, record: Record) -> str:  # noqa: ARG002 - the port's signature
-        """The session's: its turns are read, and its actions answered, one at a time."""
-        return state.lane_of(*_owner(event))
+        """The session's: its turns are read, and its actions answered, one at a time; or the model's, about that."""
+        return state.ask_lane(event.turn_key) if isinstance(event, AnswerAnnounced) else state.lane_of(*_owner(event))
 
     def tenant(self, event: Event) -> str:
         """See `Handler.tenant`."""
@@ -83,6 +80,8 @@ class ProposerHandler:
                 return await self._waiting(doubt, context)
             case ActionDecided() as decided:
                 return await self._waiting(decided, context) if decided.decision.verdict == "review" else NOTHING
+            case AnswerAnnounced() as announced:
+                return self._model.announced(announced, context) if self._model is not None else NOTHING
             case other:
                 message = f"the proposer has no use for {other.TYPE}"
                 raise PermanentFailure(message)
@@ -124,13 +123,13 @@ class ProposerHandler:
         at = home(origin.tenant, origin.session, context.partitions)
         if at != context.lease:
             return Effects(publish=(Publish(turn),))
-        known = state.load(context.table, state.turn_name(_key(origin, context)), TurnEntry)
+        known = state.load(context.table, state.turn_name(incoming.key(origin, context)), TurnEntry)
         if known is not None:
-            if known.content == _content(turn):
+            if known.content == incoming.content(turn):
                 return NOTHING
             # The first turn of that name stands and will be completed, so nothing may be said in its name here.
             return Effects(dead=DeadLettered("the turn's id was used before, with other content"))
-        late = _outside_window(turn, context)
+        late = incoming.too_late(turn, context)
         if late is not None:
             return self._refuse(turn, context, late)
         if isinstance(turn, TurnSubmitted):
@@ -149,17 +148,17 @@ class ProposerHandler:
         fault = fault_of(turn, background=self._model.takes_background)
         if fault is not None:
             return self._refuse(turn, context, f"The turn can't be run: {fault}")
-        now, key = context.clock.now(), _key(turn.origin, context)
-        entry = _entry(turn, count=0)
+        now, key = context.clock.now(), incoming.key(turn.origin, context)
+        entry = incoming.entry(turn, count=0)
         return self._model.begin(turn, key, entry, _forget(key, entry, now + IDENTITY_WINDOW), now)
 
     def _proposed(self, turn: TurnRecorded, reading: Reading, context: Context) -> Effects:
         """The actions of a turn that was read; without any, the turn is complete as it stands."""
         now = context.clock.now()
-        key = _key(turn.origin, context)
+        key = incoming.key(turn.origin, context)
         proposals = propose(Turn(turn.origin, key, 0, now), reading.calls, self._toolbox, self._settings)
         self._tell(proposals)
-        entry = _entry(
+        entry = incoming.entry(
             turn,
             count=len(proposals.actions),
             refused=proposals.over_cap,
@@ -290,11 +289,11 @@ class ProposerHandler:
         """End a turn of which nothing is run. Away from home it is only said, and nothing remembered."""
         origin = turn.origin
         now = context.clock.now()
-        key = _key(origin, context)
+        key = incoming.key(origin, context)
         name = state.turn_name(key)
         if context.table.get(name) is not None:
             return NOTHING
-        entry = _entry(turn, count=0, refused=True, reason=reason)
+        entry = incoming.entry(turn, count=0, refused=True, reason=reason)
         response = bytes(turn.response) if isinstance(turn, TurnRecorded) else _NULL
         done = Publish(completed(entry, key, response=response, recorded=_EMPTY, ends=(), now=now))
         if home(origin.tenant, origin.session, context.partitions) != context.lease:
@@ -331,49 +330,6 @@ def _owner(event: Event) -> tuple[str, str]:
             return event.action.ref.tenant, event.action.ref.session
         case _:
             return "", event.TYPE
-
-
-def _key(origin: TurnOrigin, context: Context) -> str:
-    """The turn's key, computed from its origin: what a record says of its own home is not asked."""
-    partition = home(origin.tenant, origin.session, context.partitions)
-    return ids.turn_key(partition, origin.tenant, origin.session, origin.turn)
-
-
-def _content(turn: AnyTurn) -> str:
-    """What must be equal for two records to be one turn."""
-    if isinstance(turn, TurnRecorded):
-        return state.content_of(turn.origin, turn.format, bytes(turn.response))
-    asked = b'["%b",%b,%b]' % (ids.fingerprint(turn.model).encode(), bytes(turn.input), bytes(turn.options))
-    # As it was before there was a choice, so that a turn that was submitted then is still the same.
-    kind = "submitted" if turn.pending == "wait" else f"submitted/{turn.pending}"
-    return state.content_of(turn.origin, kind, asked)
-
-
-def _entry(turn: AnyTurn, *, count: int, **more: Any) -> TurnEntry:
-    """The first entry of a turn."""
-    origin = turn.origin
-    return TurnEntry(
-        tenant=origin.tenant,
-        session=origin.session,
-        turn=origin.turn,
-        agent=origin.agent,
-        format=turn.format if isinstance(turn, TurnRecorded) else "responses",
-        content=_content(turn),
-        count=count,
-        **more,
-    )
-
-
-def _outside_window(turn: AnyTurn, context: Context) -> str | None:
-    """Why the turn's time forbids it. A redriven record is new on the log, so what it says of itself counts too."""
-    now = context.clock.now()
-    appended = context.delivered.timestamp if context.delivered is not None else now
-    if now - min(turn.submitted_at, appended) > IDENTITY_WINDOW:
-        days = IDENTITY_WINDOW / DAY
-        return f"The turn is older than {days:g} days: whether it was run before can't be known any more."
-    if turn.submitted_at - now > DAY:
-        return "The turn's `submitted_at` lies in the future; it is in seconds since the epoch."
-    return None
 
 
 def _entry_of(ref: ActionRef, context: Context) -> TurnEntry | None:

@@ -78,6 +78,15 @@ class OpenaiModel:
         """See `Model.cancel`."""
         await self._guarded(self._sent("POST", f"{_PATH}/{response_id}/cancel"))
 
+    def genuine(self, headers: Mapping[str, str], body: bytes) -> bool:
+        """Whether a notice is the provider's: signed with our secret, and at most five minutes old. Never raises."""
+        try:
+            self._sdk.webhooks.verify_signature(body, dict(headers), secret=self._settings.webhook_secret.reveal())
+        except (openai.InvalidWebhookSignatureError, ValueError, TypeError):
+            # A header is missing, or it or the body holds what the SDK can't compare: nobody but a forger sends that.
+            return False
+        return True
+
     async def ask(self, body: Mapping[str, Any], told: Told | None = None, *, once: str | None = None) -> bytes:
         """See `Model.ask`. With `stream` in the body the events go to `told`, and the last whole response is returned.
 

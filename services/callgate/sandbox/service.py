@@ -100,6 +100,7 @@ class Sandbox:
         await self._close()
 
     async def _close(self) -> None:
+        await self.model.aclose()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

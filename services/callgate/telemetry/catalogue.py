@@ -113,6 +113,12 @@ NOTIFIED = Metric(
     help="Notices by channel: sent, failed (tried again), or refused (a dead letter).",
     labels=("channel", "outcome"),
 )
+ANNOUNCED = Metric(
+    name="callgate_model_notices",
+    kind="counter",
+    help="The provider's notices: passed (to its turn), ignored (of no turn here), failed (asked for again) or forged.",
+    labels=("outcome",),
+)
 HANDLED = Metric(
     name="callgate_worker_handled",
     kind="counter",
@@ -205,6 +211,7 @@ CATALOGUE: tuple[Metric, ...] = (
     VOTES,
     REPORTED,
     NOTIFIED,
+    ANNOUNCED,
     HANDLED,
     HANDLING,
     FAILURES,

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiohttp import web
 
-from callgate.failures import BadInput
+from callgate.listening import listening
 from callgate.telemetry.health import Health
 from callgate.telemetry.metrics import Metrics
 
@@ -25,19 +25,8 @@ async def serve(host: str, port: int, metrics: Metrics, health: Callable[[], Hea
     app.router.add_get("/livez", _answer(lambda: (health().live, health())))
     app.router.add_get("/readyz", _answer(lambda: (health().ready, health())))
     app.router.add_get("/metrics", _metrics(metrics))
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    try:
-        try:
-            await web.TCPSite(runner, host, port).start()
-        except OSError as error:
-            problem = f"{host}:{port} can't be listened on ({error.strerror or type(error).__name__})"
-            raise BadInput("CALLGATE_TELEMETRY_PORT", problem, "Choose a free port, or 0 for none") from error
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        yield f"http://{shown}:{bound[1]}"
-    finally:
-        await runner.cleanup()
+    async with listening(app, host, port, field="CALLGATE_TELEMETRY_PORT") as where:
+        yield where
 
 
 def _answer(ask: Callable[[], tuple[bool, Health]]) -> Callable[[web.Request], Awaitable[web.Response]]:

@@ -23,9 +23,23 @@ def is_model(kind: Any) -> bool:
 def built(kind: Any, value: Any) -> Any:
     """The model of a decoded value: the hook that msgspec calls for classes that it doesn't know."""
     if is_model(kind):
-        return kind.model_validate(value)
+        return _model(kind, value)
     message = f"JSON can't be converted to {getattr(kind, '__name__', kind)}"
     raise NotImplementedError(message)
+
+
+def _model(kind: Any, value: Any) -> Any:
+    """The model. Raises ValueError with places and problems: the library's own text quotes the input, cut in two."""
+    try:
+        return kind.model_validate(value)
+    except ValueError as error:
+        # Its own error class would need pydantic to be named; what a validator raises as another stays as it is.
+        list_errors = getattr(error, "errors", None)
+        if not callable(list_errors):
+            raise
+        found = list_errors(include_input=False, include_context=False, include_url=False)
+        said = "; ".join(f"{'.'.join(str(part) for part in each['loc'])}: {each['msg']}" for each in found)
+    raise ValueError(f"{kind.__name__} can't be made: {said}")
 
 
 def schema(model: Any, place: str) -> Schema:

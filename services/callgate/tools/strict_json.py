@@ -53,11 +53,19 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """The hook sees the pairs before Python lets the last one win."""
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        message = f"the key {twice[:_SHOWN]!r} occurs twice in one object"
+        message = f"the key {_repeated(pairs)[:_SHOWN]!r} occurs twice in one object"
         raise NotStrict(message)
     return value
+
+
+def _repeated(pairs: list[tuple[str, object]]) -> str:
+    """The first key that has occurred before. In one pass: there may be thousands, and everybody waits meanwhile."""
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            return name
+        seen.add(name)
+    raise AssertionError
 
 
 def _constant(name: str) -> object:

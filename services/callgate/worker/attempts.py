@@ -184,7 +184,7 @@ def _cancelling() -> bool:
 def _outsiders(work: Work, failure: Exception) -> bool:
     """Whether the failure is the doing of whoever writes to an entrance: junk must not be able to stop a service."""
     topic = BY_NAME.get(work.record.topic) if work.record is not None else None
-    theirs = isinstance(failure, Undecodable | msgspec.ValidationError | PermanentFailure)
+    theirs = isinstance(failure, Undecodable | TooLarge | msgspec.ValidationError | PermanentFailure)
     return topic is not None and topic.entrance and theirs
 
 

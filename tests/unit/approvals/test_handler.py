@@ -17,6 +17,7 @@ from callgate.events.event import Event
 from callgate.log.port import Record
 from callgate.settings import ApprovalSettings, TelemetrySettings
 from callgate.telemetry.metrics import Metrics
+from callgate.tools.toolbox import Toolbox
 
 
 def _bench(*, trusted: bool = True, lease: int = 0, partitions: int = 1) -> HandlerBench:
@@ -208,3 +209,74 @@ async def test_the_state_does_not_repeat_the_question_with_every_vote() -> None:
     assert f"tally/{APPROVAL}" not in bench.table.entries
     await bench.deliver(cast())
     assert len(bench.table.entries[f"tally/{APPROVAL}"]) < 1000
+
+
+async def test_what_is_open_is_not_forgotten() -> None:
+    """A vote that came long before its question has set a time to be forgotten: the question outlives it."""
+    bench = _bench()
+    await bench.deliver(cast())
+    await bench.deliver(question(quorum=2, deadline=DEADLINE + 40 * topics.DAY))
+    await bench.clock.advance(topics.IDENTITY_WINDOW)
+    assert await bench.fire(f"forget/{APPROVAL}") == []
+    assert _decision(await bench.deliver(cast(vote(approver="sam"), origin="y"))).verdict == "allow"
+
+
+class _Prepared:
+    """Approvals beside a tool that notes how often its call is prepared."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        box = Toolbox()
+
+        @box.tool(name="pay", target_from_args=self._note)
+        def pay(amount: int) -> None: ...
+
+        entry = box.entry("pay")
+        assert entry is not None
+        settings = ApprovalSettings(trusted=True)
+        self.bench = HandlerBench(
+            ApprovalHandler(settings, Metrics(TelemetrySettings()), toolbox=box), clock=ManualClock(NOW)
+        )
+        asked = question(answers=("approve", "reject", "edit"), eligible=("lee", "sam"), quorum=2)
+        self.question = msgspec.structs.replace(
+            asked, action=msgspec.structs.replace(asked.action, tool_version=entry.version)
+        )
+
+    def _note(self, _: object) -> str:
+        self.times += 1
+        return "account"
+
+    def edit(self, approver: str, vote_id: str = "e", origin: str = "v/0/1", at: float = NOW + 5) -> BallotCast:
+        return cast(vote("edit", approver, vote_id, arguments=msgspec.Raw(b'{"amount":1}')), origin=origin, at=at)
+
+    async def deliver(self, ballot: BallotCast) -> list[BallotCast]:
+        """What an edit becomes among the ballots, which are delivered again."""
+        checked = [event for event in await self.bench.deliver(ballot) if isinstance(event, BallotCast)]
+        for each in checked:
+            await self.bench.deliver(each)
+        return checked
+
+
+async def test_only_an_edit_that_may_count_is_held_against_its_tool() -> None:
+    """Who may not answer, comes too late or repeats a vote runs nothing of the tool's, and makes no large ballot."""
+    on = _Prepared()
+    await on.bench.deliver(on.question)
+    for ballot in (on.edit("max"), on.edit("kim"), on.edit("lee", at=DEADLINE + 1)):
+        (refused,) = await on.deliver(msgspec.structs.replace(ballot, origin=f"v/{ballot.vote.approver}"))
+        assert refused.refusal is not None
+        assert (refused.checked, refused.revised) == (True, None)
+    assert on.times == 0
+    (checked,) = await on.deliver(on.edit("sam"))
+    assert checked.revised is not None
+    assert await on.deliver(on.edit("sam", origin="v/0/2")) == []
+    assert on.times == 1
+
+
+async def test_early_edits_are_held_against_their_tool_where_they_may_count() -> None:
+    """What came before its question is looked at in the same way once the question is there."""
+    on = _Prepared()
+    for place, who in enumerate(("max", "sam")):
+        await on.bench.deliver(on.edit(who, origin=f"v/0/{place}"))
+    found = [event for event in await on.bench.deliver(on.question) if isinstance(event, BallotCast)]
+    assert [(each.checked, each.revised is None) for each in found] == [(True, True), (True, False)]
+    assert on.times == 1

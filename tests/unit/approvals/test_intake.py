@@ -20,7 +20,7 @@ from callgate.approvers.waiting import MOST
 from callgate.clock import ManualClock
 from callgate.events import ids
 from callgate.events.actions import ActionDecided
-from callgate.events.approvals import ApprovalVoted, BallotCast
+from callgate.events.approvals import ApprovalDue, ApprovalVoted, BallotCast, DeadlinePassed
 from callgate.events.event import Event
 from callgate.failures import TemporaryFailure
 from callgate.log.port import Record
@@ -203,18 +203,28 @@ def _forged(kid: str, **changes: Any) -> ApprovalVoted:
     return with_signature(vote(**changes), f"{head}.e30.AAAA")
 
 
-KINDS: dict[str, Callable[[int], ApprovalVoted]] = {
+def _passed(number: int) -> DeadlinePassed:
+    return DeadlinePassed(approval_id=ids.located("apr", 0, str(number)), deadline=0.0)
+
+
+def _due(number: int) -> ApprovalDue:
+    return ApprovalDue(approval_id=ids.located("apr", 0, str(number)), kind="deadline", due_at=0.0)
+
+
+KINDS: dict[str, Callable[[int], Event]] = {
     "one name": lambda number: vote(vote_id=str(number)),
     "many names": lambda number: vote(approver=f"junk{number}"),
     "many approvals": lambda number: vote(approval_id=ids.located("apr", 0, str(number))),
     "many keys": lambda number: _forged(f"kid{number}"),
     "another's key": lambda number: _forged(SAM.kid, vote_id=str(number)),
+    "deadlines": _passed,
+    "deadlines among the ballots": _due,
 }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_junk_delays_nobody(bench: HandlerBench, kind: str) -> None:
-    """Behind 10,000 junk votes of any sort a good one, and a ballot, run within a few runs: counted, not timed."""
+    """Behind 10,000 junk records of any sort a good vote, and a ballot, run within a few runs: counted, not timed."""
     lanes = Lanes(64, 0.5, {})
 
     def add(place: int, event: Event) -> None:
@@ -257,3 +267,14 @@ async def test_a_senders_votes_keep_their_order(bench: HandlerBench) -> None:
     first, second = signed_vote(), signed_vote(answer="withdraw", vote_id="w")
     assert bench.handler.lane(first, record) == bench.handler.lane(second, record)
     assert bench.handler.lane(first, record) != bench.handler.lane(signed_vote(SAM), record)
+
+
+async def test_a_vote_that_no_record_could_carry_further_is_refused(tmp_path: Path) -> None:
+    """A vote as large as the entrance takes becomes a small ballot: it can't stop the service, whoever it is from."""
+    trusting = HandlerBench(ApprovalHandler(ApprovalSettings(trusted=True), Metrics(TelemetrySettings())))
+    large = vote("respond", delegate_to="x" * 300_000, comment="y" * 300_000, response=msgspec.Raw(b"1" * 399_000))
+    (ballot,) = await trusting.deliver(large)
+    assert isinstance(ballot, BallotCast)
+    assert ballot.verification == "refused"
+    assert "more than" in (ballot.refusal or "")
+    assert len(msgspec.json.encode(ballot)) < 2000

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from tests.support.approval_values import DEADLINE, NOW, cast, deadline, proposed, question, vote
 
-from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST, Tally
+from callgate.approvals.ballots import COMMENT_MOST, EVIDENCE_MOST, VOTED_AGAIN, VOTES_MOST, Tally, size
 from callgate.approvals.tally import cast as counted
 from callgate.approvals.tally import crowded, due, requested
-from callgate.events.approvals import ApprovalDue, BallotCast, EscalationLevel
+from callgate.events.approvals import Answer, ApprovalDue, BallotCast, EscalationLevel
 
 
 def _open(**changes: Any) -> Tally:
@@ -45,6 +46,24 @@ def test_a_quorum_counts_people_and_not_votes() -> None:
     result = _after(tally, cast(vote(approver="sam"), origin="y")).result
     assert result is not None
     assert result.approvers == (" LEE", "sam")
+
+
+_SPELLINGS = (
+    "jose\u0301 i\u0307lk",
+    "JOS\u00c9 \u0130LK",
+    "jos\u00e9\u00a0\u200bi\u0307lk",
+    "\uff4a\uff4f\uff53\u00e9 i\u0307lk",
+)
+
+
+@pytest.mark.parametrize("spelling", _SPELLINGS)
+def test_another_spelling_makes_no_other_person(spelling: str) -> None:
+    """A name that only looks like another, or is written by other code points, is the same requester and voter."""
+    name = "jos\u00e9 i\u0307lk"
+    mine = _open(action=proposed(requester=name), eligible=(spelling, "sam"))
+    assert _after(mine, cast(vote(approver=spelling))).ballots[0].refusal == "nobody answers their own request"
+    twice = _after(_open(quorum=2), cast(vote(approver=name)), cast(vote(approver=spelling, vote_id="2")))
+    assert twice.result is None
 
 
 def test_a_person_may_change_their_mind_while_it_is_open() -> None:
@@ -134,7 +153,7 @@ def test_what_waits_for_a_question_is_small_and_bounded() -> None:
     for place in range(EVIDENCE_MOST + 5):
         tally = counted(tally, cast(big, origin=f"x/0/{place}"))
     assert len(tally.early) == EVIDENCE_MOST
-    assert crowded(tally)
+    assert crowded(tally, cast(big, origin="x/0/more"))
     assert tally.early[0].vote.comment == "x" * COMMENT_MOST
     assert tally.early[0].vote.signature is None
 
@@ -194,3 +213,70 @@ def test_a_level_never_entitles_the_requester() -> None:
         tally = counted(tally, cast(vote(approver=who, vote_id=who), origin=who))
     assert tally.result is None
     assert {ballot.refusal for ballot in tally.ballots} == {"nobody answers their own request"}
+
+
+def _undecided(tally: Tally, times: int, **changes: Any) -> Tally:
+    for place in range(times):
+        answer: Answer = "approve" if place % 2 else "abstain"
+        tally = counted(tally, cast(vote(answer, vote_id=f"{place}", **changes), origin=f"lee/0/{place}"))
+    return tally
+
+
+_ANSWERS: tuple[Answer, ...] = ("approve", "reject", "abstain", "respond")
+
+
+def test_who_can_not_make_up_their_mind_is_heard_so_often() -> None:
+    """Beyond the bound a voter's yes counts no more, however often it comes; what was said last stands."""
+    tally = _undecided(_open(quorum=2, answers=_ANSWERS), VOTES_MOST + 200)
+    assert sum(each.refusal in {None, VOTED_AGAIN} for each in tally.ballots) == VOTES_MOST
+    assert len(tally.ballots) == EVIDENCE_MOST
+    assert counted(tally, cast(vote(approver="sam"), origin="y")).result is not None
+
+
+def test_a_yes_can_always_be_taken_back() -> None:
+    """After too many votes a withdrawal still counts, once; then there is nothing to take back."""
+    tally = _undecided(_open(quorum=2, answers=_ANSWERS), VOTES_MOST + 200)
+    for place in range(3):
+        tally = counted(tally, cast(vote("withdraw", vote_id=f"w{place}"), origin=f"w/{place}"))
+    assert sum(each.refusal in {None, VOTED_AGAIN} for each in tally.ballots) == VOTES_MOST + 1
+    assert counted(tally, cast(vote(approver="sam"), origin="y")).result is None
+
+
+def test_a_no_is_always_heard() -> None:
+    """Whoever has voted too often can still keep the call from running."""
+    tally = _undecided(_open(quorum=2, answers=_ANSWERS), VOTES_MOST + 200)
+    result = counted(tally, cast(vote("reject", vote_id="no"), origin="no")).result
+    assert result is not None
+    assert result.resolution == "rejected"
+
+
+def test_the_state_of_an_approval_is_bounded_whoever_says_what() -> None:
+    """Large answers and long names of many people leave a state that fits into a record; a no is heard all the same."""
+    large = msgspec.Raw(b'"' + b"x" * 250_000 + b'"')
+    tally = _open(quorum=50, answers=_ANSWERS)
+    for place in range(6):
+        tally = counted(tally, cast(vote("respond", f"r{place}", response=large), origin=f"r/{place}"))
+    for place in range(400):
+        who = f"{place}" + "\x01" * 250
+        for answer in ("approve", "withdraw"):
+            said = vote(answer, who, "\x02" * 240 + answer)
+            tally = counted(tally, cast(said, origin=f"{answer}/{place}"))
+    assert size(tally) < 1_000_000
+    assert any(each.refusal == "too much is kept of this approval already" for each in tally.ballots)
+    assert counted(tally, cast(vote("reject", "sam"), origin="no")).result is not None
+
+
+def test_the_end_of_a_full_approval_fits_into_a_record() -> None:
+    """However much evidence there is, the vote that decides is kept with its result: evidence gives way."""
+    tally = _open(answers=_ANSWERS)
+    for answer in ("abstain", "withdraw"):
+        for place in range(300):
+            said = vote(answer, f"{place}" + "\x01" * 250, "\x02" * 240 + answer)
+            tally = counted(tally, cast(said, origin=f"{answer}/{place}"))
+    assert size(tally) > 750_000
+    large = msgspec.Raw(b'"' + b"x" * 262_000 + b'"')
+    ended = counted(tally, cast(vote("respond", response=large), origin="lee"))
+    assert ended.result is not None
+    assert ended.result.response == large
+    assert size(ended) < 1_000_000
+    assert counted(ended, cast(vote(approver="sam"), origin="late")).result == ended.result

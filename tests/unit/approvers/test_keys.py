@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
-import structlog
 from structlog.testing import capture_logs
 from tests.support.signing_values import LEE, PROVIDER_KEY, SAM, document, key_file, known
 
@@ -19,14 +17,7 @@ from callgate.approvers.keys import added, parse_keys, revoked, thumbprint
 from callgate.approvers.signing import make_key, read_key
 from callgate.failures import BadInput
 
-
-@pytest.fixture(autouse=True)
-def _every_level_is_logged() -> Iterator[None]:
-    """Whatever an earlier test has set."""
-    before = structlog.get_config()
-    structlog.reset_defaults()
-    yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("every_level_is_logged")
 
 
 def test_a_key_says_whose_it_is() -> None:

@@ -12,6 +12,7 @@ from tests.support.approval_values import cast as ballot
 from tests.support.command import Ran, callgate
 from tests.support.planted import plant, records
 
+from callgate.cli.needing import better_arguments
 from callgate.cli.watching import line_of
 from callgate.events import ids, topics
 from callgate.events.actions import ActionInDoubt
@@ -160,6 +161,20 @@ def test_watching_tells_a_question_a_vote_and_a_result(tmp_path: Path) -> None:
     assert "1234" not in (lines[0] or "")
     assert lines[1] == f"{SHORT}  is approved by lee"
     assert line_of(vote(), 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("better", "arguments"),
+    [
+        (b'{"amount":1,"pin":"***"}', {"amount": 1, "pin": "1234"}),
+        (b'{"arguments":{"amount":"***"}}', {"amount": 5, "pin": "1234"}),
+        (b'{"amount":{"cents":"***"}}', None),
+        (b'{"amount":[{"cents":"***"}]}', None),
+    ],
+)
+def test_a_mask_in_a_better_action_is_no_value(better: bytes, arguments: dict[str, object] | None) -> None:
+    """BIGHUB was shown stars: where it gives them back the call keeps what it has, and runs with stars never."""
+    assert better_arguments(question(decision=review(better_action=msgspec.Raw(better)))) == arguments
 
 
 def test_a_better_action_that_fits_is_the_first_command(tmp_path: Path) -> None:

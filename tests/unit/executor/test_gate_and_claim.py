@@ -6,11 +6,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.support.execution_bench import ExecutionBench
+from tests.support.execution_bench import SETTINGS, ExecutionBench
 
 from callgate.control.scopes import Switches
 from callgate.events import topics
-from callgate.events.actions import Status, Verdict
+from callgate.events.actions import ActionFinished, Status, Verdict
+from callgate.events.codec import encode
+from callgate.events.control import ControlChanged
+from callgate.executor import ending
+from callgate.executor.ending import Place
 from callgate.failures import TemporaryFailure
 from callgate.log.port import LeaseLost
 
@@ -163,6 +167,42 @@ async def test_a_switch_set_after_the_claim_stops_the_start() -> None:
     assert not on.starts
 
 
+def _hold(on: ExecutionBench, *, unclear: bool) -> None:
+    change = ControlChanged(kind="hold", changed_by="op", changed_at=0.0)
+    on.switches = on.switches.misread(b"x", 0) if unclear else on.switches.apply(change, 0)
+
+
+@pytest.mark.parametrize("unclear", [False, True])
+async def test_a_hold_set_after_the_claim_puts_the_start_off(*, unclear: bool) -> None:
+    """Nothing starts once a hold is known, nor a record that may be a stop: the call is decided anew, and then runs."""
+    on = bench()
+    on.after_commit = lambda stage: _hold(on, unclear=unclear) if stage == 0 else None
+    await on.deliver(on.decided(on.proposed()))
+    assert not on.starts
+    assert not on.ends()
+    (again,) = on.again()
+    assert (again.ref.attempt, again.cause) == (1, "gate")
+    on.after_commit, on.switches = lambda _: None, Switches()
+    await on.clock.advance(1000.0)
+    await on.fire_due()
+    await on.deliver(on.decided(again))
+    assert on.statuses() == ["executed"]
+    assert sum(on.starts.values()) == 1
+
+
+async def test_holds_after_every_claim_end_the_call_unstarted() -> None:
+    """A call that was held again and again after its claims is not tried for ever."""
+    on = bench()
+    action = on.proposed()
+    for attempt in range(SETTINGS.attempts):
+        on.switches = Switches()
+        on.after_commit = lambda stage: _hold(on, unclear=False) if stage == 0 else None
+        await on.deliver(on.decided(action))
+        action = on.again()[-1] if attempt + 1 < SETTINGS.attempts else action
+    assert on.statuses() == ["not_executed"]
+    assert not on.starts
+
+
 async def test_an_output_that_is_no_json_is_an_error_of_the_output() -> None:
     """The effect happened: it ends executed, and says that the output could not be used."""
     on = bench(behave=object)
@@ -178,6 +218,27 @@ async def test_an_output_over_the_limit_is_left_out() -> None:
     await on.deliver(on.decided(on.proposed()))
     (end,) = on.ends()
     assert (end.status, end.output) == ("executed", None)
+
+
+@pytest.mark.parametrize("better", [0, 400_000, 990_000])
+def test_an_end_always_fits_into_a_record(better: int) -> None:
+    """Whatever the decision carries, its better action and then the output give way: an end is never lost."""
+    on = bench()
+    raw = msgspec.Raw(b'"' + b"y" * better + b'"') if better else None
+    decided = on.decided(on.proposed(), better_action=raw, constraints=msgspec.Raw(b'{"max":1}'))
+    encode(decided, source="test", time=0.0)
+    place = Place.at_home(decided.action)
+    for length in (10, 250_000, 700_000, 999_990):
+        effects = ending.end(
+            decided, place, on.table, now=1.0, status="executed", via="run",
+            output=b'"' + b"x" * length + b'"', error="\x01" * 1000 if length == 10 else None,
+        )  # fmt: skip
+        (event,) = [each.event for each in effects.publish]
+        assert isinstance(event, ActionFinished)
+        encode(event, source="test", time=0.0)
+        assert (event.output is None) == (length == 999_990)
+        assert event.output is not None or "too large" in (event.error or "")
+        assert (event.decision.better_action is None) == (not better or length + better > 990_100)
 
 
 async def test_what_a_tool_raises_is_its_error() -> None:

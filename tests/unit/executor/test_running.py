@@ -204,3 +204,44 @@ async def test_a_probe_that_fails_or_hangs_has_found_out_nothing() -> None:
             name="tool", function=print, parameters=OBJECT, effect="verifiable", probe=probe, timeout_seconds=0.02
         )
         assert await running.probe(tool, CALL, {}) is None
+
+
+SECRETS: Mapping[str, Any] = {
+    "card": {"number": "4111222233334444", "cvc": 737},
+    "apiKey": ["sk-live-1", "line\nbreak"],
+    "note": "4111 is no secret here",
+}
+
+
+def _complaint() -> str:
+    return f"refused {SECRETS['card']['number']} / {SECRETS['card']['cvc']} with {SECRETS['apiKey']!r}: sk-live-1"
+
+
+def _raise_it(**_: object) -> None:
+    raise ValueError(_complaint())
+
+
+def _time_out(**_: object) -> None:
+    raise TimeoutError(_complaint())
+
+
+@pytest.mark.parametrize("function", [_raise_it, _time_out])
+async def test_an_error_does_not_repeat_what_is_sensitive(function: Any) -> None:
+    """A tool's own message is told to BIGHUB, people and logs: no value under a sensitive name is left in it."""
+    result = await run(function, SECRETS, sensitive=("card",))
+    assert isinstance(result, Raised | TimedOut)
+    said = result.error if isinstance(result, Raised) else result.reason
+    for secret in ("4111222233334444", "737", "sk-live", "break"):
+        assert secret not in said
+    assert "refused ***" in said
+
+
+async def test_a_long_error_is_cut_after_it_was_masked() -> None:
+    """A secret at the place where a message is cut leaves no half of itself."""
+
+    def function(**_: object) -> None:
+        raise ValueError("x" * 985 + "4111222233334444")
+
+    result = await run(function, {"card": "4111222233334444"}, sensitive=("card",))
+    assert isinstance(result, Raised)
+    assert "4111" not in result.error

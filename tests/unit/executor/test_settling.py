@@ -36,6 +36,24 @@ async def crash_at(on: ExecutionBench, stage: int) -> None:
     on.boot()
 
 
+async def left_running() -> tuple[ExecutionBench, asyncio.Event]:
+    """A bench whose one tool runs although the lease was lost under it, and what lets it come to its end."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        begun.set()
+        await gate.wait()
+        return "done"
+
+    on = bench(behave=wait)
+    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
+    await begun.wait()
+    delivered.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await delivered
+    return on, gate
+
+
 @pytest.mark.parametrize("effect", ["read", "idempotent", "verifiable", "unsafe"])
 async def test_a_crash_before_the_claim_is_no_claim(effect: Any) -> None:
     """What was not committed did not happen: the record is delivered again and runs for the first time."""
@@ -127,19 +145,7 @@ async def test_a_claim_that_its_own_process_never_used_is_withdrawn_after_its_ho
 
 async def test_a_tool_goes_on_when_its_lease_is_lost() -> None:
     """A running tool is not cut off: it comes to its own end, and its process knows it."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        begun.set()
-        await gate.wait()
-        return "done"
-
-    on = bench(behave=wait)
-    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
-    await begun.wait()
-    delivered.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await delivered
+    on, gate = await left_running()
     gate.set()
     for _ in range(5):
         await asyncio.sleep(0)
@@ -213,7 +219,7 @@ def hold(on: ExecutionBench) -> None:
     on.switches = on.switches.apply(change, on.switches.epoch + 1)
 
 
-@pytest.mark.parametrize("refusal", ["stop", "pause", "unreachable"])
+@pytest.mark.parametrize("refusal", ["stop", "hold", "pause", "unreachable"])
 async def test_a_refused_second_start_does_not_deny_the_first(refusal: str) -> None:
     """Where another start is refused after its claim, the earlier one may still have had its effect: that is doubt."""
     on = bench(effect="idempotent")
@@ -223,6 +229,8 @@ async def test_a_refused_second_start_does_not_deny_the_first(refusal: str) -> N
     def refuse(stage: int) -> None:
         if stage == 0 and refusal == "stop":
             on.stop()
+        if stage == 0 and refusal == "hold":
+            hold(on)
         if stage == 0 and refusal == "pause":
             object.__setattr__(on.clock, "_now", on.clock.now() + SETTINGS.start_seconds + 1)
         if stage == 0 and refusal == "unreachable":
@@ -374,19 +382,7 @@ async def test_a_claim_past_its_horizon_ends_with_what_its_own_process_knows() -
 
 async def test_a_tool_that_still_runs_here_past_its_horizon_is_waited_for() -> None:
     """Its own process knows that it has not come back: it says nothing, and looks again."""
-    gate, begun = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        begun.set()
-        await gate.wait()
-        return "done"
-
-    on = bench(behave=wait)
-    delivered = asyncio.create_task(on.deliver(on.decided(on.proposed())))
-    await begun.wait()
-    delivered.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await delivered
+    on, gate = await left_running()
     await on.clock.advance(37.0)
     await on.fire_due()
     assert not on.published

@@ -89,6 +89,14 @@ def test_slack_mentions_nobody() -> None:
     assert body["text"].count("```") == 2
 
 
+def test_slack_finds_no_address_in_a_fact() -> None:
+    """Slack makes a link of every bare address it finds: it is told not to look, and what strangers say is code."""
+    body = orjson.loads(slack_body(_notice(target="http://evil.example/approve *now*", requester="www.evil.example")))
+    assert body["parse"] == "none"
+    lines = [line for line in body["text"].splitlines() if "evil" in line]
+    assert lines == ["for: `www.evil.example`", "target: `http://evil.example/approve *now*`"]
+
+
 def test_reminders_levels_and_ends_are_notices_too() -> None:
     """Each says which it is; the end is told however late, the others not after the deadline."""
     reminded = notice_of(ApprovalReminded(approval_id=APPROVAL, action=REF, ordinal=2, deadline=9.0, reminded_at=5.0))

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from callgate.failures import BadInput
 from callgate.policy.document import BUILT_IN
 from callgate.policy.file import BYTES_MOST, PolicyFile, read
 
-
-@pytest.fixture(autouse=True)
-def _every_level_is_logged() -> Iterator[None]:
-    """Whatever an earlier test has set: a command's, that only shows errors, would hide what is looked for here."""
-    before = structlog.get_config()
-    structlog.reset_defaults()
-    yield
-    structlog.configure(**before)
+pytestmark = pytest.mark.usefixtures("every_level_is_logged")
 
 
 @pytest.fixture

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 from tests.support.approval_values import NOW, proposed, review
 
+from callgate.events.actions import ActionInDoubt
 from callgate.events.approvals import ApproverGroup, EscalationLevel
+from callgate.events.codec import encode
 from callgate.policy.document import BUILT_IN, parse
-from callgate.policy.questioning import request
+from callgate.policy.questioning import request, settlement
 
 POLICY = """
 version = 1
@@ -62,3 +65,29 @@ escalation = [
     asked = request(proposed(), review(), parse(text, source="p"), 4, now=NOW, deadline_seconds=60)
     assert asked.reminders == (NOW + 10, NOW + 30)
     assert asked.escalation == (EscalationLevel(at=NOW + 20, approvers=("ann", "bob", "max")),)
+
+
+def test_the_question_about_a_doubt_always_fits_into_a_record() -> None:
+    """It names the call twice: where that is too much, the doubt leaves out what the question says itself."""
+    arguments = msgspec.Raw(b'{"a":"' + b"x" * 262_000 + b'"}')
+    action = proposed(arguments=arguments, context=msgspec.Raw(b'{"a":"' + b"y" * 65_000 + b'"}'), target="z" * 250_000)
+    for better in (b"1", b'"' + b"b" * 262_000 + b'"'):
+        decision = review(verdict="allow", better_action=msgspec.Raw(better))
+        doubt = ActionInDoubt(
+            action=action, decision=decision, token="t", reason="gone", claimed_at=NOW, horizon=NOW, doubted_at=NOW
+        )
+        asked = settlement(action, decision, doubt, BUILT_IN, 4, now=NOW, deadline_seconds=60)
+        encode(asked, source="test", time=0.0)
+        assert bytes(asked.action.arguments) == bytes(arguments)
+        assert asked.doubt is not None
+        assert (asked.doubt.action.ref, asked.doubt.reason, asked.doubt.token) == (action.ref, "gone", "t")
+
+
+def test_the_question_about_a_doubt_holds_the_doubt_as_it_is() -> None:
+    """Where there is room nothing is left out."""
+    decision = review(verdict="allow", better_action=msgspec.Raw(b"1"))
+    doubt = ActionInDoubt(
+        action=proposed(), decision=decision, token="t", reason="gone", claimed_at=NOW, horizon=NOW, doubted_at=NOW
+    )
+    asked = settlement(proposed(), decision, doubt, BUILT_IN, 4, now=NOW, deadline_seconds=60)
+    assert (asked.doubt, asked.decision) == (doubt, decision)

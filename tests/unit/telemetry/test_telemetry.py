@@ -86,6 +86,29 @@ def test_logs_are_json_lines_on_stderr_without_secrets(capsys: pytest.CaptureFix
     assert (entry["event"], entry["level"], entry["n"], entry["key"]) == ("hello", "info", 1, "Secret(***)")
 
 
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_traceback_shows_no_values(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+    """What a defect had in its hands may be arguments and keys: places are shown, also on a terminal, and no values."""
+
+    def defect(held: str) -> None:
+        raise KeyError(len(held))
+
+    secret = "hunter2"
+    before = structlog.get_config()
+    try:
+        logs.configure("info", json=as_json)
+        try:
+            defect(secret)
+        except KeyError as error:
+            structlog.get_logger("x").warning("given up", exc_info=error)
+    finally:
+        structlog.configure(**before)
+    shown = capsys.readouterr().err
+    assert "KeyError" in shown
+    assert "in defect" in shown
+    assert "hunter2" not in shown
+
+
 async def test_the_probes_tell_readiness_from_liveness() -> None:
     """/readyz and /livez must answer 503 each for its own reason, and say why."""
     health = Health(ready=True, live=True)

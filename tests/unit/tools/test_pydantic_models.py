@@ -6,7 +6,7 @@ import enum
 from typing import Any, Literal
 
 import pytest
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from callgate.failures import BadInput
 from callgate.tools.arguments import validate
@@ -47,6 +47,18 @@ class Node(BaseModel):
     """A model that contains itself."""
 
     inner: Node | None = None
+
+
+class Card(BaseModel):
+    """A model with a check of its own."""
+
+    number: str
+
+    @field_validator("number")
+    @classmethod
+    def _known(cls, _: str) -> str:
+        message = "no such card"
+        raise ValueError(message)
 
 
 def test_a_model_is_closed_and_has_no_references() -> None:
@@ -101,3 +113,17 @@ def test_a_model_that_cannot_be_strict_is_refused(function: Any) -> None:
     """It is refused at registration, with the parameter and the reason."""
     with pytest.raises(BadInput, match="parameter `x`"):
         Toolbox().tool(function)
+
+
+def test_a_model_that_refuses_its_input_does_not_quote_it() -> None:
+    """The library shows its input cut in the middle, and a part of a secret can't be found to be masked."""
+    box = Toolbox()
+
+    @box.tool
+    def pay(card: Card) -> None: ...
+
+    found = box.get("pay")
+    assert found is not None
+    with pytest.raises(ValueError, match="number: Value error, no such card") as refused:
+        found.function(card={"number": "4111-2222-3333-4444" * 9})
+    assert "4111" not in str(refused.value)

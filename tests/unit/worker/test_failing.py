@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from tests.support.worker_bench import INPUT, Bench, Step, echo, said, seen, settle
 
-from callgate.events.codec import MAX_RECORD_BYTES
+from callgate.events.codec import MAX_RECORD_BYTES, TooLarge
 from callgate.events.outcomes import OutcomeObserved
 from callgate.events.routing import Address
 from callgate.failures import PermanentFailure, TemporaryFailure
@@ -243,12 +243,13 @@ async def test_the_brake_stops_the_service_and_loses_nothing() -> None:
     assert bench.log.positions[INPUT, 0] == Progress(2)
 
 
-async def test_junk_at_an_entrance_can_not_pull_the_brake() -> None:
+@pytest.mark.parametrize("failure", [PermanentFailure("no"), TooLarge("what follows from it fits into no record")])
+async def test_junk_at_an_entrance_can_not_pull_the_brake(failure: Exception) -> None:
     """What outsiders write wrongly becomes dead letters, however much of it there is; the service goes on."""
     bench = Bench().tune(brake_run=3)
     names = [f"junk {number}" for number in range(10)]
     for name in names:
-        bench.script.steps[name] = failing(100, PermanentFailure("no"))
+        bench.script.steps[name] = failing(100, failure)
     bench.see(*names, "good")
     async with bench.working():
         await settle()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.support.worker_bench import INPUT, OUTPUT, Bench, said, seen, settle
+from tests.support.worker_bench import INPUT, OUTPUT, Bench, held, said, seen, settle
 
 from callgate.events.outcomes import OutcomeObserved
 from callgate.log.port import Progress
@@ -44,12 +44,7 @@ async def test_records_of_a_lane_keep_their_order_while_others_pass() -> None:
     """A slow record must hold up its own lane and no other."""
     bench = Bench()
     release = asyncio.Event()
-
-    async def slow(event: OutcomeObserved, _: Context) -> Effects:
-        await release.wait()
-        return Effects(publish=(said(event.outcome_id),))
-
-    bench.script.steps["slow"] = slow
+    bench.script.steps["slow"] = held(release)
     bench.see("slow", "behind")
     bench.see("beside", lane="b")
     async with bench.working():
@@ -66,12 +61,7 @@ async def test_what_was_done_out_of_order_is_not_repeated_after_a_crash() -> Non
     """A record that was done beyond an unfinished one must not run again when the lease is claimed anew."""
     bench = Bench()
     release = asyncio.Event()
-
-    async def slow(event: OutcomeObserved, _: Context) -> Effects:
-        await release.wait()
-        return Effects(publish=(said(event.outcome_id),))
-
-    bench.script.steps["slow"] = slow
+    bench.script.steps["slow"] = held(release)
     bench.see("slow")
     bench.see("beside", lane="b")
     async with bench.working() as running:
@@ -186,14 +176,9 @@ async def test_a_full_window_is_not_fetched_into_and_still_empties() -> None:
     """No more records than the window may be in memory, and every one must be handled in the end."""
     bench = Bench().tune(window=4, tenant_share=1.0)
     release = asyncio.Event()
-
-    async def slow(event: OutcomeObserved, _: Context) -> Effects:
-        await release.wait()
-        return Effects(publish=(said(event.outcome_id),))
-
     names = [f"{number:02}" for number in range(12)]
     for name in names:
-        bench.script.steps[name] = slow
+        bench.script.steps[name] = held(release)
         bench.see(name, lane=name)
     async with bench.working() as running:
         await settle()

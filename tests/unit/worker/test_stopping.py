@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.support.worker_bench import INPUT, Bench, echo, said, settle
+from tests.support.worker_bench import INPUT, Bench, held, said, settle
 
 from callgate.events.outcomes import OutcomeObserved
 from callgate.failures import TemporaryFailure
@@ -16,12 +16,7 @@ async def test_what_has_begun_is_finished_and_committed_before_the_lease_is_rele
     """A handler that runs when the stop comes must end and be committed; nothing new may begin."""
     bench = Bench()
     release = asyncio.Event()
-
-    async def slow(event: OutcomeObserved, _: Context) -> Effects:
-        await release.wait()
-        return await echo(event, _)
-
-    bench.script.steps["slow"] = slow
+    bench.script.steps["slow"] = held(release)
     bench.see("slow", "behind")
     async with bench.working() as running:
         lease = running.lease
@@ -110,12 +105,7 @@ async def test_a_lease_that_is_wanted_back_is_drained_and_released_while_the_wor
     """`closing` must lead to release after the last commit, and the next claim goes on from there."""
     bench = Bench()
     release = asyncio.Event()
-
-    async def slow(event: OutcomeObserved, _: Context) -> Effects:
-        await release.wait()
-        return await echo(event, _)
-
-    bench.script.steps["slow"] = slow
+    bench.script.steps["slow"] = held(release)
     bench.see("slow", "behind")
     async with bench.working() as running:
         lease = running.lease

@@ -18,6 +18,7 @@ from callgate.sandbox.model.breaks import CUTTING
 from callgate.sandbox.model.conversations import Conversations, body_of
 from callgate.sandbox.model.items import Item, page, whole
 from callgate.sandbox.model.kept import Kept, Responses
+from callgate.sandbox.model.notices import Notices
 from callgate.sandbox.model.refusals import PREFIX, Invalid, refusing
 from callgate.sandbox.model.script import Round, Script
 from callgate.sandbox.model.shapes import response_of, usage_of
@@ -49,6 +50,7 @@ class ModelServer:
         self._seen: Counter[str] = Counter()
         self._responses = Responses(lenient=script.lenient)
         self._conversations = Conversations(clock)
+        self._notices = Notices(clock)
         self._repeats: dict[str, tuple[str, dict[str, Any]]] = {}
         self.journal: deque[Asked] = deque(maxlen=_KEPT)
         """Requests that were answered, the latest last."""
@@ -67,7 +69,11 @@ class ModelServer:
             ("GET", f"{PREFIX}models", self.models),
         ]
         own = [web.route(method, path, refusing(handler)) for method, path, handler in served]
-        return [*own, *self._conversations.routes()]
+        return [*own, *self._conversations.routes(), *self._notices.routes()]
+
+    async def aclose(self) -> None:
+        """Make nothing any more in the background."""
+        await self._notices.aclose()
 
     async def create(self, request: web.Request) -> web.StreamResponse:
         """Answer as the script says. A repeated idempotency key is answered as before."""
@@ -88,6 +94,8 @@ class ModelServer:
             self._responses.keep(kept, store=body.get("store") is not False, now=self._clock.now())
             self._conversations.append(body, [*rules.items_of(body), *response["output"]])
         if background and body.get("stream") is not True:
+            if new:
+                self._notices.begun(kept)
             return answer(kept.now())
         kept.finish()
         return await self._sent(request, response, made, stream=body.get("stream") is True)
@@ -112,8 +120,9 @@ class ModelServer:
         kept = self._found(request)
         if not kept.background:
             raise Invalid("Cannot cancel a synchronous response.", param="response_id")
-        if kept.state != "done":
+        if kept.state not in {"done", "cancelled"}:
             kept.state = "cancelled"
+            self._notices.cancelled(kept)
         return answer(kept.now())
 
     async def input_items(self, request: web.Request) -> web.StreamResponse:
