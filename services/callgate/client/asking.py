@@ -90,6 +90,9 @@ def named(caller: Caller, options: TurnOptions) -> Named:
         context = orjson.dumps(dict(options.get("context") or {}))
     except TypeError as error:
         raise BadInput("context", f"is not JSON ({error})", 'Give labels such as {"ticket": "T-1"}') from error
+    for name in ("tenant", "session", "turn"):
+        if not isinstance(options.get(name) or "", str):
+            raise BadInput(name, "is no text", 'Give a name such as "support-7"')
     fresh = "turn" not in options or "session" not in options
     origin = TurnOrigin(
         tenant=options.get("tenant", caller.tenant),

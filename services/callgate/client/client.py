@@ -23,7 +23,7 @@ from callgate.client.checking import Evaluations, check_tool
 from callgate.client.following import Followers, Subscription
 from callgate.client.hearing import Step, outcome, steps
 from callgate.client.hooks import Hook, no_hook
-from callgate.client.reading import format_of
+from callgate.client.reading import Answer, format_of, raw_of
 from callgate.client.shapes import Response
 from callgate.clock import Clock
 from callgate.events import ids, topics
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
 
 Reply = ActionReply | TurnCompleted
 """What an agent hears of its turn: where each call stands, and at last the turn's end."""
-
-Answer = Mapping[str, Any] | bytes
-"""A model's answer: a Responses object, or a Chat Completions message or completion, decoded or as JSON."""
 
 _LAST = frozenset({"response_done", "response_failed"})
 _SOMEBODY = Caller()
@@ -196,7 +193,7 @@ class Client:
         With an origin of your own: submits, and returns the turn key. With the answer alone: waits as `run` does; the
         response's `items` are what answers the calls in your next request, after the model's own items.
 
-        The answer is a Responses object or a Chat Completions message or completion, decoded or as JSON.
+        The answer is a Responses object or a Chat Completions message or completion, typed, decoded or as JSON.
         """
         if isinstance(given, TurnOrigin):
             if response is None:
@@ -207,10 +204,7 @@ class Client:
         return await self._outcome(named, self._recorded(named.origin, given, format_), options)
 
     def _recorded(self, origin: TurnOrigin, response: Answer, format_: ResponseFormat | None) -> TurnRecorded:
-        try:
-            raw = response if isinstance(response, bytes) else orjson.dumps(dict(response))
-        except TypeError as error:
-            raise BadInput("response", f"is not JSON ({error})", "Give the answer as its API returned it") from error
+        raw = raw_of(response)
         return TurnRecorded(
             origin=origin,
             format=format_ or format_of(raw),
@@ -324,7 +318,7 @@ class Client:
         named = naming(self._caller, options)
         rounds = options.get("max_tool_rounds", 8)
         further = request_options(options, stream=stream)
-        input_ = messages if isinstance(messages, str) else list(messages)
+        input_ = messages if isinstance(messages, str | Mapping) else list(messages)
         return named, self._submitted(named.origin, model, input_, further, rounds)
 
     async def _outcome(
