@@ -76,6 +76,7 @@ def test_the_five_minutes_of_the_readme_run(tmp_path: Path) -> None:
         assert wait_for_lines(output, 4, 30) >= 4, output.read_text()
         waits = finish("submit", file, "--session", "s1", "--wait", "--timeout", "5", env=env)
         assert "a person is asked" in waits.stderr
+        assert "another terminal with the same CALLGATE_LOG:" in output.read_text(), "what is exported is not there"
         (asked,) = json.loads(finish("approvals", "list", "--json", env=env).stdout)
         assert finish("approvals", "approve", asked["id"], env=env).returncode == 0
         again = re.findall(r"with (--session \S+ --turn \S+) waits on", waits.stderr)[0].split()

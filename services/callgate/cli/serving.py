@@ -24,6 +24,9 @@ _SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executo
 _LOG = click.option("--log", "address", help="The log's address; default: CALLGATE_LOG, else sqlite:///callgate.db.")
 _TOOLS = click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
 
+_PLACE = ("CALLGATE_LOG", "CALLGATE_TOPIC_", "CALLGATE_KAFKA_")
+"""What the settings begin with that say which log it is, and how it is reached."""
+
 _SCRIPT = click.option(
     "--model-script", type=click.Path(path_type=Path), help="What the local model says; default: what it is told to."
 )
@@ -87,7 +90,7 @@ def dev(
             "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox; README has one to copy"
         )
     toolbox = load_toolbox(settings.tools)
-    asyncio.run(_develop(settings, toolbox, policy, faults, model_script))
+    asyncio.run(_develop(settings, toolbox, address, policy, faults, model_script))
 
 
 @click.command()
@@ -146,7 +149,12 @@ async def _serve(
 
 
 async def _develop(
-    settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None, script: Path | None
+    settings: Settings,
+    toolbox: Toolbox,
+    address: str | None,
+    policy: Path | None,
+    faults: Path | None,
+    script: Path | None,
 ) -> None:
     from callgate.cli.hosting import all_services
     from callgate.cli.play.recorded import beside_of, sandbox_file
@@ -155,7 +163,7 @@ async def _develop(
     from callgate.sandbox.model.script import load_script
     from callgate.sandbox.policy import load_policy
     from callgate.sandbox.service import Sandbox
-    from callgate.settings import Secret, Settings
+    from callgate.settings import Secret
 
     beside = None if settings.log == MEMORY else beside_of(settings.log, settings.topic.prefix)
     box = Sandbox(
@@ -173,14 +181,18 @@ async def _develop(
             f"model: {settings.model.url}\n"
             "votes are trusted: development only"
         )
-        # The other terminal has not what is exported in this one.
-        there = "" if settings.log == Settings().log else f" --log {settings.log}"
-        click.echo("\nnow, in another terminal:")
-        for command in ("submit turn.json --session s1", "actions list", "approvals list"):
-            click.echo(f"  callgate {command}{there}")
-        click.echo("\nCtrl-C stops.")
+        _say_what_next(address)
         settings = replace(settings, bighub=replace(settings.bighub, url=box.url))
         await _serve(settings, all_services(settings), toolbox, own=True)
+
+
+def _say_what_next(address: str | None) -> None:
+    """Commands to copy. The other terminal has not what is exported in this one."""
+    here = ", ".join(sorted(name for name in os.environ if name.startswith(_PLACE)))
+    click.echo(f"\nnow, in another terminal{f' with the same {here}' if here else ''}:")
+    for command in ("submit turn.json --session s1", "actions list", "approvals list"):
+        click.echo(f"  callgate {command}{f' --log {address}' if address else ''}")
+    click.echo("\nCtrl-C stops.")
 
 
 async def until_stopped(running: asyncio.Task[None]) -> None:
