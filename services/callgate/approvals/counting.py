@@ -7,6 +7,7 @@ import msgspec
 from callgate.approvals.ballots import CONTENT_MOST, VOTED_AGAIN, VOTES_MOST, Ballot, Result, Tally, person
 from callgate.events.approvals import ApprovalRequested, ApprovalVoted, BallotCast, Resolution
 from callgate.events.matching import covers
+from callgate.tools import strict_json
 
 NOT_CHECKED = "the edit was not checked"
 """Why an edit does not count that nobody has held against its tool, where nothing else speaks against it."""
@@ -86,9 +87,11 @@ def _settled(request: ApprovalRequested, current: list[Ballot]) -> Result | None
     for answers, settled in ((_HAPPENED, "executed"), ({"reject"}, "not_executed")):
         deciding = [ballot for ballot in current if ballot.answer in answers]
         if len(deciding) >= max(1, request.quorum):
-            responses = [ballot.response for ballot in deciding if ballot.response is not None]
+            said = {bytes(ballot.response) for ballot in deciding if ballot.response is not None}
             found = result(request, "settled", deciding[-1].appended_at, deciding)
-            return msgspec.structs.replace(found, settled=settled, response=responses[-1] if responses else None)
+            # One result may stand beside a plain yes. Of two that differ nobody knows which is true.
+            response = msgspec.Raw(said.pop()) if len(said) == 1 else None
+            return msgspec.structs.replace(found, settled=settled, response=response)
     return None
 
 
@@ -141,10 +144,21 @@ def _unfit(request: ApprovalRequested, ballot: BallotCast) -> str | None:
         return NOT_CHECKED
     if vote.answer == "edit" and request.kind == "settle":
         return "what is in doubt can't be edited"
-    if vote.answer == "respond" and vote.response is None:
-        return "a response is missing"
+    if vote.answer == "respond":
+        return _unreadable(vote)
     if vote.answer == "delegate":
         return _misdelegated(request, vote, ballot.appended_at)
+    return None
+
+
+def _unreadable(vote: ApprovalVoted) -> str | None:
+    """What is wrong with a response: it becomes the tool's result, and an event carries what no reader can take."""
+    if vote.response is None:
+        return "a response is missing"
+    try:
+        strict_json.loads(bytes(vote.response))
+    except strict_json.NotStrict as error:
+        return f"the response is not JSON that everybody reads alike: {error}"
     return None
 
 

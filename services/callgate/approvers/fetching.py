@@ -73,6 +73,8 @@ async def discover(issuer: str) -> str:
         check_address("jwks_uri", found.jwks_uri)
     except (msgspec.MsgspecError, ValueError, RecursionError, BadInput):
         raise TemporaryFailure("the identity provider's discovery document can't be used") from None
+    if urlsplit(found.jwks_uri).scheme != "https" and urlsplit(issuer).hostname not in _LOOPBACK:
+        raise TemporaryFailure("the identity provider's discovery document names keys on this machine")
     if found.issuer != issuer:
         raise TemporaryFailure("the identity provider's discovery document names another issuer")
     return found.jwks_uri

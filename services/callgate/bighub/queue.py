@@ -38,7 +38,10 @@ def read(entry: object) -> Answered | None:
     if not isinstance(request_id, str) or not is_id(request_id) or entry.get("resolution", status) != status:
         return None
     comment = entry.get("comment")
-    said = comment[:COMMENT_MOST] if isinstance(comment, str) and comment else None
+    said = None
+    if isinstance(comment, str) and comment:
+        # JSON may hold half a character, which no event of ours could.
+        said = comment[:COMMENT_MOST].encode("utf-8", "backslashreplace").decode()
     if said is not None and said.startswith(OURS):
         return None
     if status == "denied":

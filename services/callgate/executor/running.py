@@ -93,7 +93,11 @@ async def probe(tool: Tool, call: Call, arguments: Mapping[str, Any]) -> bool | 
             found = await _in_thread(lambda: ask(call, arguments))
             if inspect.isawaitable(found):
                 found = await found
-    except Exception:  # noqa: BLE001 - a probe that fails has found out nothing
+    except asyncio.CancelledError:
+        if _cancelling():
+            raise
+        return None
+    except (Exception, SystemExit):  # noqa: BLE001 - a probe that fails has found out nothing
         return None
     return found if isinstance(found, bool) else None
 
@@ -145,5 +149,9 @@ def _told(tool: Tool, arguments: Mapping[str, Any], error: BaseException) -> str
 
 
 def _named(error: BaseException) -> str:
-    text = str(error)[:_LOOKED_THROUGH]
+    try:
+        # File names and what programs print may hold bytes that are no Unicode, which no event could carry.
+        text = str(error)[:_LOOKED_THROUGH].encode("utf-8", "backslashreplace").decode()
+    except Exception:  # noqa: BLE001 - the user's code too; what is raised here would leave the run without an end
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

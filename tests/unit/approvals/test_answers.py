@@ -191,6 +191,23 @@ def test_a_response_to_what_is_in_doubt_says_that_it_happened() -> None:
     assert (result(tally).settled, result(tally).response) == ("executed", msgspec.Raw(b'{"ref":7}'))
 
 
+@pytest.mark.parametrize("raw", [b'"\xff\xfe"', b"1e999", b'{"a":1,"a":2}', b"[" * 200 + b"]" * 200], ids=range(4))
+@pytest.mark.parametrize("kind", ["action", "settle"])
+def test_a_response_that_not_everybody_can_read_does_not_count(raw: bytes, kind: str) -> None:
+    """It would become the tool's result, which the proposer and the agent have to read: what is no JSON is refused."""
+    tally = after(opened(kind=kind), says("respond", response=msgspec.Raw(raw)))
+    assert tally.result is None
+    assert "not JSON" in (refusals(tally)[0] or "")
+
+
+def test_contradicting_results_of_what_is_in_doubt_are_none() -> None:
+    """That it happened is agreed on; the model is not told one person's result against another's."""
+    tally = opened(kind="settle", quorum=2)
+    for place, who in enumerate(("lee", "max"), 1):
+        tally = after(tally, says("respond", who, place, response=msgspec.Raw(b'"by %s"' % who.encode())))
+    assert (result(tally).settled, result(tally).response) == ("executed", None)
+
+
 def test_what_is_in_doubt_cannot_be_edited() -> None:
     """There is nothing to run any more: an edit of it is refused."""
     tally = after(opened(kind="settle"), edit())

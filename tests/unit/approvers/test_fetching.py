@@ -132,3 +132,10 @@ async def test_discovery_that_does_not_fit_is_not_followed(server: Server, disco
     with pytest.raises(TemporaryFailure):
         await entrance.judge(id_vote(iss=f"{server.url}/idp"), at_entrance())
     assert "/keys" not in server.asked
+
+
+async def test_a_provider_elsewhere_names_no_keys_on_this_machine() -> None:
+    """What a document from the web says can't make us ask the programs that only this machine reaches."""
+    found = {"issuer": "https://id.example.com", "jwks_uri": "http://127.0.0.1:9000/admin"}
+    with patch.object(fetching, "fetch", return_value=orjson.dumps(found)), pytest.raises(TemporaryFailure):
+        await fetching.discover("https://id.example.com")

@@ -115,6 +115,7 @@ async def test_altered_arguments_do_not_run() -> None:
     assert not on.starts
 
 
+@pytest.mark.usefixtures("every_level_is_logged")
 async def test_a_changed_or_missing_tool_does_not_run() -> None:
     """A call that was proposed for another schema of the tool, or for none, starts nothing; the operator is told."""
     on = bench()
@@ -255,6 +256,19 @@ async def test_what_a_tool_raises_is_its_error() -> None:
     await on.deliver(on.decided(on.proposed()))
     (end,) = on.ends()
     assert (end.status, end.error) == ("tool_error", "RuntimeError: the bank said no")
+
+
+@pytest.mark.parametrize("kind", [OSError, TimeoutError])
+async def test_an_error_that_is_no_unicode_ends_its_call(kind: type[Exception]) -> None:
+    """Names of files and output of programs may hold what no JSON can: it is written out, and nothing hangs."""
+
+    def raising() -> None:
+        raise kind("no file \udcff")
+
+    on = bench(behave=raising)
+    await on.deliver(on.decided(on.proposed()))
+    said = [*(end.error for end in on.ends()), *(doubt.reason for doubt in on.doubts())]
+    assert ["no file \\udcff" in (each or "") for each in said] == [True]
 
 
 async def test_what_is_given_up_before_its_claim_ends() -> None:

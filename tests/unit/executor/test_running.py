@@ -245,3 +245,54 @@ async def test_a_long_error_is_cut_after_it_was_masked() -> None:
     result = await run(function, {"card": "4111222233334444"}, sensitive=("card",))
     assert isinstance(result, Raised)
     assert "4111" not in result.error
+
+
+class Speechless(Exception):  # noqa: N818 - it is what it is
+    """An error that can't say what it is."""
+
+    def __str__(self) -> str:
+        """See the class."""
+        raise RuntimeError
+
+
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_an_error_that_can_not_be_shown_is_an_error(*, threaded: bool) -> None:
+    """Whatever a tool raises ends its run: one that nobody can read is named by its class."""
+
+    def function(*_: object) -> None:
+        raise Speechless
+
+    async def late(*_: object) -> None:
+        function()
+
+    assert await run(function if threaded else late) == Raised("Speechless")
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), SystemExit(1), Speechless()])
+@pytest.mark.parametrize("threaded", [True, False])
+async def test_whatever_a_probe_raises_it_has_found_out_nothing(error: BaseException, *, threaded: bool) -> None:
+    """It ends neither the process nor the settling, which would begin again and again with the same end."""
+
+    def ask(*_: object) -> bool:
+        raise error
+
+    async def late(*_: object) -> bool:
+        return ask()
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=ask if threaded else late)
+    assert await running.probe(tool, CALL, {}) is None
+
+
+async def test_a_probe_that_is_cut_off_passes_it_on() -> None:
+    """Whoever ends the worker is not mistaken for the probe's own cancelling."""
+
+    async def late(*_: object) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    tool = Tool(name="t", function=late, parameters=OBJECT, effect="verifiable", probe=late)
+    task = asyncio.create_task(running.probe(tool, CALL, {}))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -152,3 +152,10 @@ def test_a_plain_answer_is_read() -> None:
     """Status alone is enough, as not every list says more; a comment that is no text is none."""
     assert read({"request_id": "req_1", "status": "approved", "comment": 5}) == Answered("req_1", "approved", None)
     assert read({"request_id": "r", "status": "denied", "comment": "no"}) == Answered("r", "denied", "no")
+
+
+def test_a_comment_that_is_no_unicode_is_one_that_can_be_written() -> None:
+    """A comment that no event could carry would keep every later answer from coming in."""
+    found = read({"request_id": "req_1", "status": "denied", "comment": "no \udcff"})
+    assert found is not None
+    assert found.comment == "no \\udcff"
