@@ -208,6 +208,11 @@ async def find(log: Log, given: str, *, least: int = 0) -> Question:
     from callgate.cli.reading import all_questions
 
     questions = await all_questions(log)
+    for name, question in questions.items():
+        action = question.request.action.ref.id
+        if given.strip() in (action, ids.short(action)):
+            # Other commands show this one; the question is not guessed, since an action may have had several.
+            raise BadInput("approval", f"{given!r} is an action", f"A question about it is {ids.short(name)}")
     return questions[pick("approval", given, list(questions), least=least)]
 
 
