@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -59,6 +60,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "CALLGATE_KAFKA_SECURITY": ("plaintext", "ssl", "sasl_plaintext", "sasl_ssl"),
     "CALLGATE_KAFKA_MECHANISM": ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
 }
+OF_COMMANDS = frozenset(
+    {"CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA", "CALLGATE_TOOLS_FOLDER"}
+)
+"""Variables that only commands, or the compose file, read."""
 _YES = frozenset({"1", "true", "yes", "on"})
 _NO = frozenset({"0", "false", "no", "off", ""})
 
@@ -94,6 +99,22 @@ def names() -> frozenset[str]:
             if hint is Secret:
                 found.add(f"{name}_{part.upper()}_FILE")
     return frozenset(found)
+
+
+def unknown(environ: Mapping[str, str]) -> str | None:
+    """The variables that look like settings and are none, each with the nearest one; None where there are none.
+
+    They change nothing. Whoever misspelt one believes that it does.
+    """
+    known = names() | OF_COMMANDS
+    strange = sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
+    if not strange:
+        return None
+    said = []
+    for name in strange:
+        near = get_close_matches(name, known, n=1, cutoff=0.8)
+        said.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    return f"{', '.join(said)}: no setting has this name, so it changes nothing"
 
 
 def _group(kind: type, prefix: str, environ: Mapping[str, str], faults: list[BadInput]) -> Any:

@@ -25,7 +25,7 @@ def content(path: Path, *, most: int, kind: str) -> bytes:
         with path.open("rb") as file:
             found = file.read(most + 1)
     except OSError as error:
-        raise BadInput(str(path), f"can't be read ({type(error).__name__})", f"Name a readable {kind} file") from error
+        raise BadInput(str(path), f"can't be read ({error.strerror})", f"Name a readable {kind} file") from error
     if len(found) > most:
         raise BadInput(str(path), f"is larger than {most} bytes", f"Name a {kind} file")
     return found

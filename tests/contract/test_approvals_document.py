@@ -24,7 +24,7 @@ from callgate.approvers.signing import make_key
 from callgate.approvers.token import header_of
 from callgate.approvers.verification import hold_signed
 from callgate.cli.main import cli
-from callgate.environment import names
+from callgate.environment import OF_COMMANDS, names
 from callgate.events import topics
 from callgate.events.approvals import ApprovalVoted
 from callgate.events.codec import decode
@@ -131,7 +131,7 @@ def test_every_command_exists() -> None:
 
 def test_every_setting_exists() -> None:
     """Each setting that the document names is read."""
-    known_names = names() | {"CALLGATE_APPROVER_KEY_FILE"}
+    known_names = names() | OF_COMMANDS
     found = set(re.findall(r"CALLGATE_\w+", DOCUMENT))
     assert {"CALLGATE_APPROVAL_KEYS", "CALLGATE_APPROVAL_AUDIENCE"} <= found
     assert found <= known_names

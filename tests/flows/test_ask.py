@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,3 +75,6 @@ def test_mistakes_are_said_in_a_sentence(tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
     waiting = finish("ask", "hi", "--model", "m", "--timeout", "0.2", env=env)
     assert (waiting.returncode, "goes on" in waiting.stderr) == (3, True)
+    again = re.findall(r"with (--session \S+ --turn \S+) waits on", waiting.stderr)[0].split()
+    resumed = finish("ask", "hi", "--model", "m", "--timeout", "0.2", *again, env=env)
+    assert resumed.stderr.splitlines()[0] == waiting.stderr.splitlines()[0], "the turn has the same key"

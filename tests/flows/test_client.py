@@ -17,7 +17,7 @@ from callgate.client.asking import Caller
 from callgate.client.client import Client
 from callgate.clock import SystemClock
 from callgate.events import topics
-from callgate.events.approvals import ApprovalVoted
+from callgate.events.approvals import ApprovalRequested, ApprovalVoted
 from callgate.failures import BadInput
 from callgate.tools.toolbox import Toolbox
 
@@ -71,6 +71,34 @@ async def test_a_turn_that_waits_is_resumed_elsewhere(gate: Whole) -> None:
     assert (end["status"], end["execution"]["last"]["status"]) == ("completed", "expired")
     again = await client_of(gate).resume(response["turn_key"], timeout=60)
     assert again == end
+
+
+async def test_a_hook_is_told_each_standing_once(gate: Whole) -> None:
+    """`on_decision` hears of every call, and by which question one of them waits; what it raises ends nothing."""
+    heard: list[dict[str, Any]] = []
+
+    def hook(event: dict[str, Any]) -> None:
+        heard.append(event)
+        raise RuntimeError(event["tool"])
+
+    async with client_of(gate) as client:
+        said = 'call act {"n": 1}\ncall credit {"n": 2}'
+        response = await client.run(said, "any", timeout=60, on_decision=hook, wait_for_people=False)
+    assert response["status"] == "waiting"
+    standings = [(event["tool"], event["status"]) for event in heard]
+    assert len(standings) == len(set(standings))
+    (waits,) = [event for event in heard if event["status"] == "approval_required"]
+    (asked,) = [each for each in await gate.events(topics.BALLOTS) if isinstance(each, ApprovalRequested)]
+    assert waits["approval_id"] == waits["decision"]["approval_id"] == asked.approval_id
+
+
+async def test_a_hook_that_nobody_would_await_is_refused(gate: Whole) -> None:
+    """An asynchronous `on_decision` is refused before the turn is submitted, and so is any for a stream."""
+    with pytest.raises(BadInput, match="on_decision"):
+        await client_of(gate).run('call act {"n": 1}', "any", on_decision=comment_only)
+    with pytest.raises(BadInput, match="execution_event"):
+        await anext(client_of(gate).run_stream('call act {"n": 1}', "any", on_decision=print))
+    assert gate.marks.effects == {}
 
 
 async def test_a_caller_need_not_wait_for_people(gate: Whole) -> None:
@@ -138,6 +166,7 @@ async def test_a_callback_votes_for_a_named_person(tmp_path: Path, resolution: s
         assert [each["status"] for each in response["execution"]["events"]] == [status, status]
         assert sorted(context["arguments"]["n"] for context in shown) == [1, 2]
         assert {context["tool"] for context in shown} == {"credit"}
+        assert [context["event"]["arguments"] for context in shown] == [context["arguments"] for context in shown]
         assert all(context["digest"] and context["decision"]["reason"] for context in shown)
         assert [each["reason"] for each in response["approvals"]] == [None, None]
         if status == "executed":

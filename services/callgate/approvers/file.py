@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from callgate.approvers.keys import BYTES_MOST, ApproverKey, parse_keys
+from callgate.failures import BadInput
 from callgate.reloading import Reloaded, content
 
 
 def read(path: Path) -> bytes:
     """What stands in the file. Raises BadInput."""
+    if not path.exists():
+        way_out = f"`callgate approvers keygen NAME --out NAME.key --keys {path}` makes it; else name one that is there"
+        raise BadInput(str(path), "can't be read: there is no such file", way_out)
     return content(path, most=BYTES_MOST, kind="JWKS")
 
 

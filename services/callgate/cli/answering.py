@@ -31,10 +31,18 @@ if TYPE_CHECKING:
 
 _RESULTS: dict[str, str] = {"approve": "approved", "reject": "rejected", "edit": "edited", "respond": "responded"}
 """What an answer is for; the others end nothing."""
+_MEANS: dict[str, str] = {
+    "withdraw": ": nothing is said in your name now",
+    "abstain": ": you decide neither way",
+    "delegate": ": {} may answer in your stead",
+}
+"""What the others have changed, since what is needed is the same as before."""
 
 _LOOK_SECONDS = 0.1
 _LEAST_DIGEST = 8
 """Characters of a digest that must be given at the least: fewer could be any."""
+_LEAST_ID = 4
+"""The same of a question's id: with one question open, any letter of `apr_` would be a beginning of its id alone."""
 
 
 class Said(NamedTuple):
@@ -77,7 +85,7 @@ def _options(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _plain(answer: Answer, help_: str) -> click.Command:
-    @click.command(answer, help=f"{help_} ID may be any unique beginning.")
+    @click.command(answer, help=f"{help_} ID may be its first four characters.")
     @_options
     def command(approval: str, **how: Any) -> None:
         _answer(approval, Saying(answer), **how)
@@ -90,7 +98,7 @@ def _plain(answer: Answer, help_: str) -> click.Command:
 @click.option("--arguments", help="All arguments as JSON, or @FILE, or - for standard input. Default: your editor.")
 @click.option("--better", is_flag=True, help="Take BIGHUB's better action, where it is a set of arguments.")
 def edit(approval: str, arguments: str | None, better: bool, **how: Any) -> None:  # noqa: FBT001 - a flag
-    """Approve the call with other arguments: it is checked and evaluated again. ID may be any unique beginning."""
+    """Approve the call with other arguments: it is checked and evaluated again. ID may be its first four characters."""
     if better and arguments is not None:
         raise BadInput("--better", "is given together with --arguments", "Give one of the two")
     _answer(approval, Saying("edit", lambda question: edited_arguments(question, arguments, better=better)), **how)
@@ -101,7 +109,7 @@ def edit(approval: str, arguments: str | None, better: bool, **how: Any) -> None
 @click.option("--text", help="What the model is told as the call's result.")
 @click.option("--result", help="The same as JSON, or @FILE, or - for standard input.")
 def respond(approval: str, text: str | None, result: str | None, **how: Any) -> None:
-    """Give the call's result yourself; the tool does not run. ID may be any unique beginning."""
+    """Give the call's result yourself; the tool does not run. ID may be its first four characters."""
     if (text is None) == (result is None):
         raise BadInput("--text", "is needed, or --result, and not both", 'Give --text "was paid on Monday"')
     _answer(approval, Saying("respond", lambda _: {"response": _response(text, result)}), **how)
@@ -111,7 +119,7 @@ def respond(approval: str, text: str | None, result: str | None, **how: Any) -> 
 @_options
 @click.argument("person")
 def delegate(approval: str, person: str, **how: Any) -> None:
-    """Have PERSON answer in your stead, until you say otherwise. ID may be any unique beginning."""
+    """Have PERSON answer in your stead, until you say otherwise. ID may be its first four characters."""
     _answer(approval, Saying("delegate", lambda _: {"delegate_to": person}), **how)
 
 
@@ -120,7 +128,7 @@ def delegate(approval: str, person: str, **how: Any) -> None:
 @click.argument("happened", type=click.Choice(("happened", "did-not-happen")))
 @click.option("--result", help="What came of it, as JSON, or @FILE, or -; only where it happened.")
 def settle(approval: str, happened: str, result: str | None, **how: Any) -> None:
-    """Say what became of a call in doubt, once you have looked. ID may be any unique beginning."""
+    """Say what became of a call in doubt, once you have looked. ID may be its first four characters."""
     if happened != "happened" and result is not None:
         raise BadInput("--result", "is given for what did not happen", "Leave it out")
     if result is not None:
@@ -166,7 +174,7 @@ def _answer(  # noqa: PLR0913 - the options of every answer
     voter = voter_of(approver, key)
 
     async def work(log: Log, clock: Clock) -> tuple[Question, Said]:
-        question = await find(log, approval)
+        question = await find(log, approval, least=_LEAST_ID)
         _hold_kind(question, saying)
         refusal = await _too_late(log, question, digest, clock.now())
         if refusal is not None:
@@ -195,12 +203,17 @@ def _hold_kind(question: Question, saying: Saying) -> None:
         raise BadInput("ID", f"{name} asks whether a call may run", f"See: callgate approvals show {name}")
 
 
-async def find(log: Log, given: str) -> Question:
-    """The question that an id, or the beginning of one, names. Raises BadInput."""
+async def find(log: Log, given: str, *, least: int = 0) -> Question:
+    """The question that an id, or the beginning of one, names; `least` as for `pick`. Raises BadInput."""
     from callgate.cli.reading import all_questions
 
     questions = await all_questions(log)
-    return questions[pick("approval", given, list(questions))]
+    for name, question in questions.items():
+        action = question.request.action.ref.id
+        if given.strip() in (action, ids.short(action)):
+            # Other commands show this one; the question is not guessed, since an action may have had several.
+            raise BadInput("approval", f"{given!r} is an action", f"A question about it is {ids.short(name)}")
+    return questions[pick("approval", given, list(questions), least=least)]
 
 
 async def _too_late(log: Log, question: Question, digest: str | None, now: float) -> Said | None:
@@ -210,7 +223,8 @@ async def _too_late(log: Log, question: Question, digest: str | None, now: float
     name = ids.short(question.request.approval_id)
     if question.resolved is not None:
         people = f" by {', '.join(question.resolved.approvers)}" if question.resolved.approvers else ""
-        return Said(1, question.resolved.resolution, f"{name} is already {question.resolved.resolution}{people}.")
+        gone = " Nobody can answer it any more; the agent may make the call again." if _over(question) else ""
+        return Said(1, question.resolved.resolution, f"{name} is already {question.resolved.resolution}{people}.{gone}")
     left = question.time_left(now)
     if left <= 0:
         return Said(1, "expired", f"{name} expired {duration(-left)} ago: nothing was cast.")
@@ -218,6 +232,10 @@ async def _too_late(log: Log, question: Question, digest: str | None, now: float
         return Said(1, "changed", f"{name} is about other arguments than those: look at it again.")
     outdated = changed(question, await one_action(log, question.request.action.ref.id))
     return None if outdated is None else Said(1, "changed", f"{name}: {outdated}. Nothing was cast.")
+
+
+def _over(question: Question) -> bool:
+    return question.resolved is not None and question.resolved.resolution == "expired"
 
 
 async def _vote(
@@ -260,11 +278,14 @@ async def _came_of(log: Log, vote: ApprovalVoted, place: str) -> Said | None:
     for ballot in question.ballots:
         # By its place: anybody can write junk under the name of a vote that they have read.
         if ballot.origin == place and ballot.refusal is not None:
-            return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
+            return _refused(ballot.refusal)
     if question.resolved is not None:
         resolution = question.resolved.resolution
         if resolution == ("settled" if question.request.kind == "settle" else _RESULTS.get(vote.answer)):
-            return Said(0, resolution, f"{name} is {resolution}.")
+            see = (
+                f" The edited call is evaluated now: callgate actions show {ids.short(question.request.action.ref.id)}"
+            )
+            return Said(0, resolution, f"{name} is {resolution}.{see if resolution == 'edited' else ''}")
         return Said(1, resolution, f"{name} is {resolution}: the vote came too late to change that.")
     return await _counted(log, vote, question)
 
@@ -276,7 +297,12 @@ async def _counted(log: Log, vote: ApprovalVoted, question: Question) -> Said | 
         return None  # a resolution is read in the next look
     for ballot in tally.ballots:
         if ballot.vote_id == vote.vote_id and ballot.refusal is not None:
-            return Said(1, "refused", f"The vote does not count: {ballot.refusal}.")
+            return _refused(ballot.refusal)
         if ballot.vote_id == vote.vote_id:
-            return Said(0, "counted", f"Counted; {still_needed(question.request)}.")
+            means = _MEANS.get(vote.answer, "").format(vote.delegate_to)
+            return Said(0, "counted", f"Counted{means}; {still_needed(question.request)}.")
     return None
+
+
+def _refused(reason: str) -> Said:
+    return Said(1, "refused", f"The vote does not count: {reason.rstrip('.')}.")

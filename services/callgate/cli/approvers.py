@@ -124,7 +124,11 @@ def _path(keys: str | None) -> Path:
 
     named = keys if keys is not None else os.environ.get("CALLGATE_APPROVAL_KEYS")
     if not named:
-        raise BadInput("--keys", "is missing, and CALLGATE_APPROVAL_KEYS is not set", "Name the approvers' JWKS file")
+        raise BadInput(
+            "--keys",
+            "is missing, and CALLGATE_APPROVAL_KEYS is not set",
+            "Name the approvers' JWKS, like --keys approvers.jwks",
+        )
     if is_address(named):
         raise BadInput("--keys", "is an address", "Name the file from which it is served")
     return Path(named)

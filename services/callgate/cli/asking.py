@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import orjson
 
+from callgate.cli.fleet import tell_if_nobody_proposes
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.printing import as_json
-from callgate.cli.submitting import completed_turn, content_of, origin_of, show
+from callgate.cli.submitting import completed_turn, content_of, leave_unfinished, origin_of, show
 from callgate.cli.wording import visible
 from callgate.failures import BadInput
 
@@ -76,6 +77,7 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of a command
         )
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=True)
+            await tell_if_nobody_proposes(log, clock)
         showing = asyncio.create_task(_shown_as_it_comes(client, key)) if stream and not json_ else None
         try:
             return key, origin, await completed_turn(client, key, timeout, quiet=json_)
@@ -90,8 +92,7 @@ def ask(  # noqa: PLR0913, PLR0917 - the options of a command
     if completed is None:
         if json_:
             as_json({"turn_key": key, "session": origin.session, "turn": origin.turn, "completed": None})
-        click.echo(f"The turn has not ended within {timeout:g} s. It goes on: `callgate actions list`.", err=True)
-        sys.exit(3)
+        leave_unfinished(origin, timeout)
     if json_ or completed.status == "refused" or orjson.loads(bytes(completed.execution))["events"]:
         show(completed, json_=json_)
     if not json_:

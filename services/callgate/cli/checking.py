@@ -63,7 +63,7 @@ def check(
 
 
 def _all(address: str | None, tools: str | None, policy: Path | None, *, online: bool) -> Iterator[Finding]:
-    from callgate.environment import BadSettings, load
+    from callgate.environment import BadSettings, load, unknown
     from callgate.settings import Settings
 
     try:
@@ -73,9 +73,9 @@ def _all(address: str | None, tools: str | None, policy: Path | None, *, online:
         for fault in bad.faults:
             yield Finding("settings", "bad", str(fault))
         settings = Settings(log=address_of(None))
-    unknown = _unknown(os.environ)
-    if unknown:
-        yield Finding("settings", "note", f"{', '.join(unknown)}: no setting has this name, so it changes nothing")
+    strange = unknown(os.environ)
+    if strange is not None:
+        yield Finding("settings", "note", strange)
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
     yield from _log_looked(settings)
     yield from _looked("tools", lambda: _tools(settings.tools))
@@ -95,13 +95,6 @@ def _looked(what: str, look: Callable[[], tuple[Grade, str]]) -> Iterator[Findin
         yield Finding(what, "failed", str(failure))
     else:
         yield Finding(what, grade, said)
-
-
-def _unknown(environ: os._Environ[str]) -> list[str]:
-    from callgate.environment import names
-
-    known = {*names(), "CALLGATE_APPROVER", "CALLGATE_APPROVER_KEY_FILE", "CALLGATE_CORPORA"}
-    return sorted(name for name in environ if name.startswith("CALLGATE_") and name not in known)
 
 
 def _log_looked(settings: Settings) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,8 @@ def _better(question: Question) -> bytes:
 
 def _by_hand(before: bytes) -> bytes:
     """The arguments as somebody has changed them in their editor; secrets stand there as they are."""
+    if not sys.stdin.isatty() and not (os.environ.get("VISUAL") or os.environ.get("EDITOR")):
+        raise BadInput("--arguments", "is missing, and there is no terminal for an editor", "Give all of them as JSON")
     pretty = orjson.dumps(orjson.loads(before), option=orjson.OPT_INDENT_2).decode()
     try:
         edited = click.edit(f"{pretty}\n", extension=".json")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from callgate.cli.fleet import living
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.printing import as_json, table
 from callgate.cli.wording import duration, moment, visible
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from callgate.clock import Clock
     from callgate.control.scopes import Switches
     from callgate.log.port import Log
-
-_SILENT_SECONDS = 15.0
-"""A worker not heard of for so long is gone: three of its reports are missing."""
 
 _LOOK_SECONDS = 0.2
 
@@ -141,7 +139,7 @@ def show(address: str | None, json_: bool) -> None:  # noqa: FBT001 - a flag
     """What is in force, and which workers have applied it."""
 
     async def work(log: Log, clock: Clock) -> tuple[Switches, list[WorkerReported], float]:
-        return await _switches(log), await _fleet(log, clock.now()), clock.now()
+        return await _switches(log), await living(log, clock.now()), clock.now()
 
     switches, fleet, now = on_log(address, work)
     active = sorted(switches.active.values(), key=lambda each: each.changed_at)
@@ -204,23 +202,11 @@ async def _switches(log: Log) -> Switches:
     return switches
 
 
-async def _fleet(log: Log, now: float) -> list[WorkerReported]:
-    """The last report of every worker that lives."""
-    from callgate.cli.reading import read
-
-    last: dict[tuple[str, str], WorkerReported] = {}
-    for step in await read(log, (topics.FLEET,)):
-        if isinstance(step.event, WorkerReported):
-            last[step.event.service, step.event.member] = step.event
-    living = [each for each in last.values() if now - each.reported_at < _SILENT_SECONDS]
-    return sorted(living, key=lambda each: (each.service, each.member))
-
-
 async def _heard(log: Log, clock: Clock, epoch: int, wait: float) -> list[WorkerReported]:
     """The living workers once all of them have said that they have applied the epoch, or after `wait` seconds."""
     until = clock.monotonic() + wait
     while True:
-        fleet = await _fleet(log, clock.now())
+        fleet = await living(log, clock.now())
         if all(each.epoch >= epoch for each in fleet) or clock.monotonic() >= until:
             return fleet
         await clock.sleep(_LOOK_SECONDS)

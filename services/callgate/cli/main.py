@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import sys
 
 import click
@@ -53,6 +55,9 @@ _HELP: dict[str, str] = {
 }
 
 
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
 class _Lazy(click.Group):
     """A group that knows its commands' names without importing them."""
 
@@ -94,17 +99,36 @@ def main() -> None:
         sys.exit(1)
     except (click.Abort, KeyboardInterrupt):
         _leave("stopped", 1)
-    except BrokenPipeError:
-        sys.exit(0)
+    except OSError as error:
+        _unwritten(error)
     except CallgateError as error:
         _leave(str(error), 1)
     except ExceptionGroup as group:
-        ours, others = group.split(CallgateError)
-        if others is not None:
-            raise
-        assert ours is not None
-        first = ours.exceptions[0]
-        _leave(str(first), 2 if isinstance(first, BadInput) else 1)
+        _of_several(group)
+
+
+def _of_several(group: ExceptionGroup) -> None:
+    """The first of what tasks have raised together speaks for all; raises the group where one of them is a defect."""
+    ours, others = group.split((CallgateError, OSError))
+    if others is not None:
+        raise group
+    first: Exception | None = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    if isinstance(first, OSError):
+        _unwritten(first)
+    _leave(str(first), 2 if isinstance(first, BadInput) else 1)
+
+
+def _unwritten(error: OSError) -> None:
+    """A reader that has gone is no failure; a disk that is full is one of the machine's. Raises any other again."""
+    if isinstance(error, BrokenPipeError):
+        sys.exit(0)
+    if error.errno not in _FULL:
+        raise error
+    # What is still in the buffer could be written no better at the interpreter's end, which would tell it again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _leave(f"nothing more can be written: {error.strerror}", 1)
 
 
 def _leave(message: str, code: int) -> None:

@@ -126,10 +126,11 @@ def on_log(address: str | None, work: Callable[[Log, Clock], Coroutine[Any, Any,
     return asyncio.run(run())
 
 
-def pick(what: str, given: str, ids: Callable[[], list[str]] | list[str]) -> str:
+def pick(what: str, given: str, ids: Callable[[], list[str]] | list[str], *, least: int = 0) -> str:
     """The one id that `given` is, or is an unambiguous beginning of: of the whole id, or of its short form.
 
-    Raises BadInput where there is none or more than one.
+    `least` characters of the short form must be among it, whatever else is: all ids of a kind begin alike.
+    Raises BadInput where there is none, more than one, or too little of it.
     """
     known = ids() if callable(ids) else ids
     wanted = given.strip()
@@ -137,11 +138,20 @@ def pick(what: str, given: str, ids: Callable[[], list[str]] | list[str]) -> str
         return wanted
     found = [each for each in known if wanted and (each.startswith(wanted) or _hash(each).startswith(wanted))]
     if len(found) == 1:
+        if _named(found[0], wanted) < least:
+            way_out = f"Give at least {least} characters of what `callgate {what}s list` shows"
+            raise BadInput(what, f"{given!r} is too short to be sure that it is meant", way_out)
         return found[0]
     if not found:
         raise BadInput(what, f"none begins with {given!r}", f"`callgate {what}s list` shows them")
     shown = ", ".join(_hash(each)[:12] for each in sorted(found)[:5])
     raise BadInput(what, f"{given!r} is the beginning of {len(found)}", f"Write more of it: {shown}")
+
+
+def _named(identifier: str, wanted: str) -> int:
+    """How many characters of the short form somebody has given."""
+    before = 0 if _hash(identifier).startswith(wanted) else len(identifier) - len(_hash(identifier))
+    return max(0, len(wanted) - before)
 
 
 def _hash(identifier: str) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _PIPED_WIDTH = 240
 """Columns of a table that is read by a program or kept in a file."""
+_FOLDED = 1.5
+"""How many times wider than the terminal a table may be to be folded into it; beyond that nobody can read it."""
 
 
 def as_json(value: Any) -> None:
@@ -31,14 +33,35 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(soft_wrap=False)
+    if console.is_terminal and _width(columns, rows) > console.width * _FOLDED:
+        _blocks(columns, rows)
+        return
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        shown.add_column(column, overflow="fold")
+        shown.add_column(column, overflow="fold", no_wrap=column == columns[0])  # an id that is folded can't be copied
     for row in rows:
         shown.add_row(*(Text(visible(cell)) for cell in row))
-    console = Console(soft_wrap=False)
     # A pipe has no width: what is cut at 80 columns can't be searched.
     (console if console.is_terminal else Console(width=_PIPED_WIDTH)).print(shown)
+
+
+def _width(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of the terminal that a table takes where nothing of it is folded."""
+    from rich.cells import cell_len
+
+    return sum(max(cell_len(visible(cell)) for cell in cells) + 2 for cells in zip(columns, *rows, strict=True))
+
+
+def _blocks(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A row as lines of name and cell, which the terminal breaks where it must, so that commands can be copied."""
+    size = max(map(len, columns))
+    for number, row in enumerate(rows):
+        if number:
+            click.echo()
+        for column, cell in zip(columns, row, strict=True):
+            if cell:
+                click.echo(f"{click.style(f'{column:{size}}', bold=True)}  {visible(cell)}")
 
 
 def show_report(report: Report) -> None:

@@ -24,6 +24,9 @@ _SERVICES: tuple[Service, ...] = ("proposer", "evaluator", "approvals", "executo
 _LOG = click.option("--log", "address", help="The log's address; default: CALLGATE_LOG, else sqlite:///callgate.db.")
 _TOOLS = click.option("--tools", help="Your toolbox, as module:attribute; default: CALLGATE_TOOLS.")
 
+_PLACE = ("CALLGATE_LOG", "CALLGATE_TOPIC_", "CALLGATE_KAFKA_")
+"""What the settings begin with that say which log it is, and how it is reached."""
+
 _SCRIPT = click.option(
     "--model-script", type=click.Path(path_type=Path), help="What the local model says; default: what it is told to."
 )
@@ -46,6 +49,7 @@ def run(service: str | None, all_: bool, address: str | None, tools: str | None)
     from callgate.environment import load
 
     settings = load(os.environ)
+    _name_unknown()
     services = all_services(settings) if service is None else (cast("Service", service),)
     settings = replace(settings, log=address or settings.log, tools=tools or settings.tools)
     toolbox = None
@@ -73,6 +77,7 @@ def dev(
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith("CALLGATE_BIGHUB_")}
     settings = load(environment)
+    _name_unknown()
     settings = replace(
         settings,
         log=address or settings.log,
@@ -85,7 +90,7 @@ def dev(
             "--tools", "is missing", "Name your toolbox, like --tools my_tools:toolbox; README has one to copy"
         )
     toolbox = load_toolbox(settings.tools)
-    asyncio.run(_develop(settings, toolbox, policy, faults, model_script))
+    asyncio.run(_develop(settings, toolbox, address, policy, faults, model_script))
 
 
 @click.command()
@@ -114,6 +119,14 @@ def _leave_when_told() -> None:
         signal.signal(each, lambda *_: os._exit(0))
 
 
+def _name_unknown() -> None:
+    from callgate.environment import unknown
+
+    strange = unknown(os.environ)
+    if strange is not None:
+        click.echo(f"callgate: {strange}", err=True)
+
+
 async def _serve(
     settings: Settings, services: Sequence[Service], toolbox: Toolbox | None, *, own: bool = False
 ) -> None:
@@ -138,7 +151,12 @@ async def _serve(
 
 
 async def _develop(
-    settings: Settings, toolbox: Toolbox, policy: Path | None, faults: Path | None, script: Path | None
+    settings: Settings,
+    toolbox: Toolbox,
+    address: str | None,
+    policy: Path | None,
+    faults: Path | None,
+    script: Path | None,
 ) -> None:
     from callgate.cli.hosting import all_services
     from callgate.cli.play.recorded import beside_of, sandbox_file
@@ -165,10 +183,18 @@ async def _develop(
             f"model: {settings.model.url}\n"
             "votes are trusted: development only"
         )
-        click.echo("\nnow, in another terminal:\n  callgate submit turn.json --session s1\n  callgate actions list")
-        click.echo("  callgate approvals list\n\nCtrl-C stops.")
+        _say_what_next(address)
         settings = replace(settings, bighub=replace(settings.bighub, url=box.url))
         await _serve(settings, all_services(settings), toolbox, own=True)
+
+
+def _say_what_next(address: str | None) -> None:
+    """Commands to copy. The other terminal has not what is exported in this one."""
+    here = ", ".join(sorted(name for name in os.environ if name.startswith(_PLACE)))
+    click.echo(f"\nnow, in another terminal{f' with the same {here}' if here else ''}:")
+    for command in ("submit turn.json --session s1", "actions list", "approvals list"):
+        click.echo(f"  callgate {command}{f' --log {address}' if address else ''}")
+    click.echo("\nCtrl-C stops.")
 
 
 async def until_stopped(running: asyncio.Task[None]) -> None:

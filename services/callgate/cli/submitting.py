@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 import orjson
 
+from callgate.cli.fleet import tell_if_nobody_proposes
 from callgate.cli.opening import json_option, log_option, on_log
 from callgate.cli.printing import as_json, table
 from callgate.cli.wording import compact, visible
@@ -60,6 +62,7 @@ def submit(
         key = await client.record(origin, response)
         if not json_:
             click.echo(visible(f"session {origin.session}, turn {origin.turn}: {key}"), err=wait)
+            await tell_if_nobody_proposes(log, clock)
         return key, origin, await completed_turn(client, key, timeout, quiet=json_) if wait else None
 
     key, origin, completed = on_log(address, work, make=True)
@@ -67,10 +70,17 @@ def submit(
         if json_:
             as_json({"turn_key": key, "session": origin.session, "turn": origin.turn, "completed": None})
         if wait:
-            click.echo(f"The turn has not ended within {timeout:g} s. It goes on: `callgate actions list`.", err=True)
-            sys.exit(3)
+            leave_unfinished(origin, timeout)
         return
     show(completed, json_=json_)
+
+
+def leave_unfinished(origin: TurnOrigin, timeout: float) -> NoReturn:
+    """Say that the waiting has ended and the turn has not, and how to wait on; exit code 3."""
+    again = shlex.join(("--session", origin.session, "--turn", origin.turn))
+    click.echo(visible(f"The turn has not ended within {timeout:g} s. It goes on: `callgate actions list`."), err=True)
+    click.echo(visible(f"The same command with {again} waits on, and asks for nothing anew."), err=True)
+    sys.exit(3)
 
 
 async def completed_turn(client: Client, key: str, timeout: float, *, quiet: bool) -> TurnCompleted | None:  # noqa: ASYNC109 - None is no error
@@ -98,7 +108,9 @@ def _waiting(reply: ActionReply) -> str:
     if reply.status == "approval_required":
         return f"{reply.tool}: a person is asked; see `callgate approvals list`"
     if reply.status == "in_doubt":
-        return f"{reply.tool}: in doubt; it may have had its effect, and its turn stays open"
+        return (
+            f"{reply.tool}: in doubt; it may have had its effect. Whoever knows can say so: `callgate approvals list`"
+        )
     return f"{reply.tool}: {reply.status}"
 
 

@@ -45,6 +45,8 @@ def watch(address: str | None, json_: bool, tenant: str | None) -> None:  # noqa
             elif line is not None:
                 click.echo(visible(line))
 
+        click.echo("What is open already: `callgate approvals list`. New words come here; Ctrl-C ends.", err=True)
+
         await follow_people(log, tenant, said)
 
     with suppress(KeyboardInterrupt):
@@ -83,7 +85,7 @@ def line_of(event: Event, now: float) -> str | None:
     match event:
         case ApprovalRequested(action=action):
             about = f"{action.ref.tool}{f' on {action.target}' if action.target else ''}"
-            asks = f"asks {event.action.requester or event.action.ref.agent}"
+            asks = f"is asked for by {event.action.requester or event.action.ref.agent}"
             if event.doubt is not None:
                 asks = f"is in doubt ({event.doubt.reason})"
             answers = "; ".join(commands(event)[:2])

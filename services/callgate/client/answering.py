@@ -29,11 +29,14 @@ from callgate.log.port import LogUnavailable
 from callgate.tools.masking import mask
 
 Context = dict[str, Any]
-"""What a callback is shown: approval_id, tool, call_id, arguments (masked), digest, decision, deadline, answers."""
+"""What a callback is shown: approval_id, tool, call_id, arguments (masked), digest, decision, deadline, answers;
+and `event`, the part of these that the published adapter shows."""
 
 Callback = Callable[[Context], Any] | Callable[[Context], Awaitable[Any]]
 """Returns `{"resolution": "approved" | "denied", "comment": …}`. A sync one runs in a thread of its own."""
 
+_EVENT = ("tool", "call_id", "status", "arguments", "decision", "request_id", "recommendation", "risk_score")
+"""What of it the published adapter shows as `event`, under the same names."""
 _YES: frozenset[str] = frozenset({"approved"})
 _NO: frozenset[str] = frozenset({"denied", "rejected"})
 
@@ -176,6 +179,8 @@ def context_of(question: ApprovalRequested) -> Context:
         "quorum": question.quorum,
         "deadline": question.deadline,
     }
+    # Callbacks that were written for the published adapter look here.
+    context["event"] = {name: context[name] for name in _EVENT}
     plain = orjson.loads(orjson.dumps(context))
     assert isinstance(plain, dict)
     return plain

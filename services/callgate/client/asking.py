@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import msgspec
 import orjson
 
+from callgate.client.hooks import OnDecision
 from callgate.events.turns import TurnOrigin
 from callgate.failures import BadInput
 
@@ -53,6 +54,8 @@ class TurnOptions(TypedDict, total=False):
     """Seconds to wait for the end, 60 where it is left out. The turn goes on after them."""
     wait_for_people: bool
     """False: return as soon as a call waits for a person, and resume later. Streams and callbacks always wait."""
+    on_decision: OnDecision | None
+    """Is told of each standing of each call, as `execution_event` tells it. Streams have that instead."""
 
 
 class RunOptions(TurnOptions, total=False):
@@ -87,6 +90,9 @@ def named(caller: Caller, options: TurnOptions) -> Named:
         context = orjson.dumps(dict(options.get("context") or {}))
     except TypeError as error:
         raise BadInput("context", f"is not JSON ({error})", 'Give labels such as {"ticket": "T-1"}') from error
+    for name in ("tenant", "session", "turn"):
+        if not isinstance(options.get(name) or "", str):
+            raise BadInput(name, "is no text", 'Give a name such as "support-7"')
     fresh = "turn" not in options or "session" not in options
     origin = TurnOrigin(
         tenant=options.get("tenant", caller.tenant),

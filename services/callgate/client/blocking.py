@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from callgate.client.answering import Callback
 from callgate.client.asking import ApprovalOptions, Caller, Messages, RunOptions, TurnOptions
 from callgate.client.checking import Evaluations
-from callgate.client.client import Answer, Client
+from callgate.client.client import Client
 from callgate.client.hearing import Step
 from callgate.client.opening import connected
+from callgate.client.reading import Answer
 from callgate.client.shapes import Response
 from callgate.events.approvals import ApprovalVoted
 from callgate.events.outcomes import OutcomeObserved

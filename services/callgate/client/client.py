@@ -22,7 +22,8 @@ from callgate.client.asking import named as naming
 from callgate.client.checking import Evaluations, check_tool
 from callgate.client.following import Followers, Subscription
 from callgate.client.hearing import Step, outcome, steps
-from callgate.client.reading import format_of
+from callgate.client.hooks import Hook, no_hook
+from callgate.client.reading import Answer, format_of, raw_of
 from callgate.client.shapes import Response
 from callgate.clock import Clock
 from callgate.events import ids, topics
@@ -50,9 +51,6 @@ if TYPE_CHECKING:
 
 Reply = ActionReply | TurnCompleted
 """What an agent hears of its turn: where each call stands, and at last the turn's end."""
-
-Answer = Mapping[str, Any] | bytes
-"""A model's answer: a Responses object, or a Chat Completions message or completion, decoded or as JSON."""
 
 _LAST = frozenset({"response_done", "response_failed"})
 _SOMEBODY = Caller()
@@ -111,6 +109,7 @@ class Client:
 
         Text is best effort; `execution_event`, `final_response` and what follows it are certain.
         """
+        no_hook(options, "take `execution_event` from the stream")
         named, turn = self._asked(messages, model, options, stream=True)
         seconds, key = seconds_of(options), self.turn_key(named.origin)
         async with self._hearing(named) as replies, self._hearing(named, topics.STREAM.name) as stream:
@@ -195,7 +194,7 @@ class Client:
         With an origin of your own: submits, and returns the turn key. With the answer alone: waits as `run` does; the
         response's `items` are what answers the calls in your next request, after the model's own items.
 
-        The answer is a Responses object or a Chat Completions message or completion, decoded or as JSON.
+        The answer is a Responses object or a Chat Completions message or completion, typed, decoded or as JSON.
         """
         if isinstance(given, TurnOrigin):
             if response is None:
@@ -206,10 +205,7 @@ class Client:
         return await self._outcome(named, self._recorded(named.origin, given, format_), options)
 
     def _recorded(self, origin: TurnOrigin, response: Answer, format_: ResponseFormat | None) -> TurnRecorded:
-        try:
-            raw = response if isinstance(response, bytes) else orjson.dumps(dict(response))
-        except TypeError as error:
-            raise BadInput("response", f"is not JSON ({error})", "Give the answer as its API returned it") from error
+        raw = raw_of(response)
         return TurnRecorded(
             origin=origin,
             format=format_ or format_of(raw),
@@ -323,7 +319,7 @@ class Client:
         named = naming(self._caller, options)
         rounds = options.get("max_tool_rounds", 8)
         further = request_options(options, stream=stream)
-        input_ = messages if isinstance(messages, str) else list(messages)
+        input_ = messages if isinstance(messages, str | Mapping) else list(messages)
         return named, self._submitted(named.origin, model, input_, further, rounds)
 
     async def _outcome(
@@ -335,9 +331,16 @@ class Client:
     ) -> Response:
         """Submit a turn and hear what becomes of it."""
         seconds, people = seconds_of(options), options.get("wait_for_people", True)
+        hook = Hook(options)
+
+        def hear(reply: ActionReply) -> None:
+            hook.hear(reply)
+            if on_reply is not None:
+                on_reply(reply)
+
         async with self._hearing(named) as replies:
             await self._submit_surely(turn, seconds)
-            response = await outcome(replies, self.turn_key(named.origin), seconds, on_reply, people=people)
+            response = await outcome(replies, self.turn_key(named.origin), seconds, hear, people=people)
         # A turn of which nothing has been heard yet can only be named here.
         return {**response, "session": named.origin.session, "turn": named.origin.turn}
 

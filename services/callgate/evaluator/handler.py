@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+import msgspec
+
 from callgate.bighub.failures import Unauthorized
 from callgate.bighub.requests import EvaluateRequest
 from callgate.bighub.resolve import Resolution
@@ -149,11 +151,14 @@ class EvaluationHandler:
         if self._excused:
             self._excused.pop(action.identity(), None)
         self._metrics.decided(decision.verdict, ref.tool, action.domain, ref.tenant)
-        publish = [Publish(ActionDecided(action=action, decision=decision))]
+        publish: list[Publish] = []
         if decision.verdict == "review":
             seconds, now = self._settings.approval.deadline_seconds, context.clock.now()
             asked = request(action, decision, self._policy(), context.partitions, now=now, deadline_seconds=seconds)
-            publish.append(Publish(asked))
+            # Whoever hears that the call waits is told what it waits for.
+            decision = msgspec.structs.replace(decision, approval_id=asked.approval_id)
+            publish.append(Publish(msgspec.structs.replace(asked, decision=decision)))
+        publish.insert(0, Publish(ActionDecided(action=action, decision=decision)))
         due = context.clock.now() + topics.IDENTITY_WINDOW
         return Effects(
             publish=tuple(publish),

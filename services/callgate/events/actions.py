@@ -131,7 +131,7 @@ class ActionProposed(Event, frozen=True, kw_only=True):
     """What is at stake, in the tool's own unit. Never required."""
     context: msgspec.Raw = msgspec.Raw(b"{}")
     sensitive: tuple[str, ...] = ()
-    """Names of arguments, at any depth, that leave the process only masked."""
+    """Names of arguments, at any depth, that BIGHUB and people are shown only masked; the log has them as they are."""
     effect: Effect = "unsafe"
     effect_key: str | None = None
     """The target's own name of the effect (`refund:{payment}`): actions of a tenant that share it share one claim."""

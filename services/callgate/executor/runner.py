@@ -66,6 +66,10 @@ class Runner:
 
     def ended_by_gate(self, decided: ActionDecided, place: Place, ended: gate.End, context: Context) -> Effects:
         """The end of what never started."""
+        if ended.status == "not_executed" and decided.decision.verdict == "allow":
+            # Of all ends the one that an operator can mend: other tools here than at the proposer, say.
+            ref = decided.action.ref
+            _logger.warning("not started", action_id=ref.id, tool=ref.tool, reason=ended.reason)
         self._count(decided, ended.status, "gate")
         return ending.end(
             decided,

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Unpack, cast, overload
 
 from callgate.events.actions import Fault
@@ -52,9 +52,20 @@ class Entry:
 class Toolbox:
     """Tools by name. Everything that can be wrong with a tool is found when it is registered, not when it is called."""
 
-    def __init__(self, default: Callable[[str], Tool | None] | None = None) -> None:
-        """`default` gives a tool for a name that is not registered, or None; for playing recorded runs."""
+    def __init__(
+        self,
+        default: Callable[[str], Tool | None] | None = None,
+        *,
+        actor: str | None = None,
+        domain: str | None = None,
+        environment: str | None = None,
+    ) -> None:
+        """`default` gives a tool for a name that is not registered, or None; for playing recorded runs.
+
+        `actor`, `domain` and `environment` are those of every registered tool that names none of its own.
+        """
         self._default = default
+        self._about: dict[str, Any] = {"actor": actor, "domain": domain, "environment": environment}
         self._entries: dict[str, Entry] = {}
         # Names come from models, so what `default` gave is kept within a bound.
         self._resolved: OrderedDict[str, Entry] = OrderedDict()
@@ -64,7 +75,8 @@ class Toolbox:
         admission.check_name(tool.name)
         if tool.name in self._entries:
             raise BadInput(f"tool {tool.name!r}", "is registered twice", "Give each tool of a toolbox its own name")
-        self._entries[tool.name] = _entry(tool)
+        ours = {name: value for name, value in self._about.items() if value and getattr(tool, name) is None}
+        self._entries[tool.name] = _entry(replace(tool, **ours))
 
     @overload
     def tool(self, function: F, /, **options: Unpack[ToolOptions]) -> F: ...

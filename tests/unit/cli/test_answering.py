@@ -85,6 +85,7 @@ def test_an_edit_may_come_from_a_file_or_the_editor(tmp_path: Path) -> None:
         (("edit", SHORT, "--arguments", "@nowhere.json"), "can't be read"),
         (("edit", SHORT, "--arguments", "{}", "--better"), "Give one of the two"),
         (("edit", SHORT, "--better"), "better action is no set"),
+        (("edit", SHORT), "no terminal for an editor"),
         (("respond", SHORT), "--text"),
         (("respond", SHORT, "--text", "a", "--result", "1"), "not both"),
         (("settle", SHORT, "happened"), "asks whether a call may run"),

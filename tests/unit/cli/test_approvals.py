@@ -13,7 +13,7 @@ from tests.support.command import Ran, callgate
 from tests.support.planted import plant, put, records
 
 from callgate.approvals.ballots import Ballot, Tally
-from callgate.events import topics
+from callgate.events import ids, topics
 from callgate.events.actions import ActionFinished
 from callgate.events.approvals import ApprovalResolved
 from callgate.events.codec import decode
@@ -196,6 +196,23 @@ def test_an_unknown_question_is_bad_input(path: Path) -> None:
     asked(path)
     ran = callgate("approvals", "approve", "nope", CALLGATE_LOG=f"sqlite:///{path}")
     assert (ran.code, "approvals list" in ran.err) == (2, True)
+
+
+@pytest.mark.parametrize("said", ["a", "apr", "apr_", APPROVAL[:11], SHORT[:3]])
+def test_a_slip_of_the_hand_answers_nothing(path: Path, said: str) -> None:
+    """With one question open every beginning of its id is unique; what is no more than the kind's name is no answer."""
+    asked(path)
+    ran = callgate("approvals", "approve", said, "--wait", "0", CALLGATE_LOG=f"sqlite:///{path}")
+    assert (ran.code, "at least 4 characters" in ran.err, votes(path)) == (2, True, [])
+    assert callgate("approvals", "show", said, CALLGATE_LOG=f"sqlite:///{path}").code == 0
+
+
+@pytest.mark.parametrize("command", ["show", "approve"])
+def test_the_id_of_the_action_is_told_from_that_of_the_question(path: Path, command: str) -> None:
+    """Who gives what `actions list` shows is told the question's id, and nothing is cast."""
+    asked(path)
+    ran = callgate("approvals", command, ids.short(proposed().ref.id), CALLGATE_LOG=f"sqlite:///{path}")
+    assert (ran.code, "is an action" in ran.err, SHORT in ran.err, votes(path)) == (2, True, True, [])
 
 
 @pytest.mark.parametrize("said", ["abstain", "withdraw"])

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.support.command import callgate, feed
+from tests.support.planted import plant
+
+from callgate.events.control import WorkerReported
+from callgate.failures import BadInput
+from callgate.log.port import LogUnavailable
 
 LOOKING = [
     ["actions", "list"],
@@ -95,6 +103,58 @@ def test_untrusted_votes_are_not_believed_by_default(tmp_path: Path) -> None:
     assert "CALLGATE_APPROVAL_TRUSTED" in ran.err
 
 
+def test_a_misspelt_setting_is_named_with_the_nearest_by_whatever_reads_settings(tmp_path: Path) -> None:
+    """A variable that looks like a setting and is none is told by `run`, `dev` and `check`; the right ones are not."""
+    misspelt = {"CALLGATE_APPROVAL_DEADLINE_SECOND": "60", "CALLGATE_LOG": f"sqlite:///{tmp_path / 'log.db'}"}
+    for command in (["run", "evaluator"], ["dev"], ["check"]):
+        ran = callgate(*command, **misspelt)
+        told = ran.out + ran.err
+        assert "CALLGATE_APPROVAL_DEADLINE_SECOND (did you mean CALLGATE_APPROVAL_DEADLINE_SECONDS?)" in told
+        assert "CALLGATE_LOG (" not in told
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "said"),
+    [
+        ([BrokenPipeError()], 0, ""),
+        ([BadInput("--log", "is wrong", "Mend it"), OSError(5, "eio")], 2, "callgate: --log: is wrong. Mend it\n"),
+        ([ExceptionGroup("inner", [LogUnavailable("the log is away")])], 1, "callgate: the log is away\n"),
+    ],
+    ids=["a reader that has gone", "the first speaks", "one within one"],
+)
+def test_what_tasks_raise_together_ends_in_one_sentence(
+    failures: list[Exception], code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that follows several topics at once ends as one that follows one; `| head` is no failure of either."""
+
+    def fail(**_: object) -> None:
+        raise ExceptionGroup("tasks", failures)
+
+    monkeypatch.setattr("callgate.cli.main.cli", fail)
+    ran = callgate("approvals", "watch")
+    assert (ran.code, ran.err) == (code, said)
+
+
+def test_a_defect_among_them_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no user can cause is not hidden behind what one can."""
+
+    def fail(**_: object) -> None:
+        raise ExceptionGroup("tasks", [BrokenPipeError(), ZeroDivisionError()])
+
+    monkeypatch.setattr("callgate.cli.main.cli", fail)
+    with pytest.raises(ExceptionGroup):
+        callgate("approvals", "watch")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_a_full_disk_ends_in_a_sentence(tmp_path: Path) -> None:
+    """What can't be written out any more ends a command with exit code 1 and why, once."""
+    said = "import sys; from callgate.cli.main import main; sys.argv = ['callgate', '--help']; main()"
+    with Path("/dev/full").open("w") as full:
+        ran = subprocess.run([sys.executable, "-c", said], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (1, "callgate: nothing more can be written: No space left on device\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["evaluator", "--all"], ["cook"]], ids=str)
 def test_run_wants_one_service_or_all(arguments: list[str]) -> None:
     """`run` needs a known service or --all, and not both."""
@@ -178,6 +238,20 @@ def test_bad_options_of_submit_are_named(tmp_path: Path) -> None:
     assert "--context" in feed(turn, "submit", "-", "--context", "{", **log).err
     missing = callgate("submit", str(tmp_path / "missing.json"), **log)
     assert (missing.code, "missing.json" in missing.err) == (2, True)
+
+
+def test_a_turn_that_nobody_reads_is_told_so(tmp_path: Path) -> None:
+    """Where no proposer lives on the log, say a misspelt one, `submit` and `ask` tell it; else they don't."""
+    log = {"CALLGATE_LOG": f"sqlite:///{tmp_path / 'l.db'}"}
+    asked = callgate("ask", "hello", "--model", "any", "--timeout", "0", **log)
+    assert (asked.code, "No proposer is heard of" in asked.err) == (3, True)
+    now = time.time()
+    plant(
+        tmp_path / "l.db",
+        WorkerReported(service="proposer", member="m", version="1", epoch=0, ready=True, reported_at=now),
+    )
+    submitted = feed(b'{"calls": []}', "submit", "-", **log)
+    assert (submitted.code, "No proposer" in submitted.err) == (0, False)
 
 
 def test_an_empty_tenant_is_named(tmp_path: Path) -> None:

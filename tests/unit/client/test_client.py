@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from openai.types.chat import ChatCompletionMessage
 from tests.support.approval_values import APPROVAL, vote
 from tests.support.reply_values import completed, reply, write
 
@@ -50,6 +51,33 @@ async def test_a_recorded_turn_is_written_home(log: Log) -> None:
     assert ids.partition_of(key) == partition
     assert event.format == "responses"
     assert msgspec.json.decode(event.response) == RESPONSE
+
+
+async def test_an_answer_may_be_what_the_openai_package_gave(log: Log) -> None:
+    """A typed answer is recorded as its API sent it, without the fields that were not there."""
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    await Client(log, SystemClock()).record(ORIGIN, ChatCompletionMessage.model_validate(message))
+    ((_, event),) = await _everything(log, topics.TURNS.name)
+    assert isinstance(event, TurnRecorded)
+    assert (event.format, msgspec.json.decode(event.response)) == ("chat_completions", message)
+
+
+@pytest.mark.parametrize("answer", ["text", [1], None, 7, {"output": object()}], ids=str)
+async def test_what_is_no_answer_is_refused(log: Log, answer: Any) -> None:
+    """Nothing is written for it, and the way out is named."""
+    with pytest.raises(BadInput, match="as its API returned it"):
+        await Client(log, SystemClock()).record(answer)
+    assert await _everything(log, topics.TURNS.name) == []
+
+
+@pytest.mark.parametrize("options", [{"session": 5}, {"turn": 7}, {"tenant": ["acme"]}], ids=str)
+async def test_names_are_texts(log: Log, options: dict[str, Any]) -> None:
+    """What would name a turn and is no text is refused by its own name, as is one item where a list belongs."""
+    with pytest.raises(BadInput, match=next(iter(options))):
+        await Client(log, SystemClock()).run("hi", "any", **options)
+    with pytest.raises(BadInput, match="input"):
+        await Client(log, SystemClock()).run({"role": "user", "content": "hi"}, "any")  # type: ignore[arg-type]
 
 
 async def test_what_was_sent_as_json_is_kept_byte_for_byte(log: Log) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.support.execution_bench import SETTINGS, ExecutionBench
 
 from callgate.control.scopes import Switches
@@ -114,12 +115,16 @@ async def test_altered_arguments_do_not_run() -> None:
     assert not on.starts
 
 
+@pytest.mark.usefixtures("every_level_is_logged")
 async def test_a_changed_or_missing_tool_does_not_run() -> None:
-    """A call that was proposed for another schema of the tool, or for none, starts nothing."""
+    """A call that was proposed for another schema of the tool, or for none, starts nothing; the operator is told."""
     on = bench()
-    await on.deliver(on.decided(on.proposed(0, tool_version="other")))
-    await on.deliver(on.decided(on.proposed(1, tool="unknown")))
-    assert on.statuses() == ["not_executed", "not_executed"]
+    with capture_logs() as logs:
+        await on.deliver(on.decided(on.proposed(0, tool_version="other")))
+        await on.deliver(on.decided(on.proposed(1, tool="unknown")))
+        await on.deliver(on.decided(on.proposed(2), "block"))
+    assert on.statuses() == ["not_executed", "not_executed", "blocked"]
+    assert [(each["event"], each["tool"]) for each in logs] == [("not started", "pay"), ("not started", "unknown")]
 
 
 async def test_constraints_that_the_tool_does_not_honour_start_nothing() -> None:

@@ -107,6 +107,24 @@ def test_a_tool_serves_its_own_kind_of_call() -> None:
     assert tool(kinds=("custom_tool_call",)).accepts("custom_tool_call")
 
 
+def test_what_the_box_says_of_all_is_said_of_each_that_says_nothing() -> None:
+    """Actor, domain and environment of the box are every tool's, unless it has its own, however it is registered."""
+
+    def ping() -> int:
+        return 1
+
+    box = Toolbox(actor="ops-agent", domain="it_actions", environment="production")
+    box.register(tool(name="by_hand", actor="someone"))
+    box.tool("by_name", ping)
+    box.action(environment="staging")(ping)
+    about = {each.name: (each.actor, each.domain, each.environment) for each in box}
+    assert about == {
+        "by_hand": ("someone", "it_actions", "production"),
+        "by_name": ("ops-agent", "it_actions", "production"),
+        "ping": ("ops-agent", "it_actions", "staging"),
+    }
+
+
 def test_the_default_answers_for_unknown_names() -> None:
     """A default resolves names of any spelling, is asked once per name, and may say no."""
     asked: list[str] = []

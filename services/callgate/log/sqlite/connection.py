@@ -35,7 +35,8 @@ class Connection:
             self._watch = None if path == ":memory:" else schema.watch(path)
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             if _kind(error) in _PERSONS:
-                raise BadInput("CALLGATE_LOG", f"{path} can't be used", _HINTS[_kind(error)]) from error
+                why, way_out = _HINTS[_kind(error)].split("; ")
+                raise BadInput("CALLGATE_LOG", f"{path} can't be used: {why}", way_out.capitalize()) from error
             raise self._unavailable("open", error) from error
 
     def close(self) -> None:
