@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from tests.support.worker_bench import Bench, echo, settle
 
+from callgate.events import codec
+from callgate.events.codec import Envelope, Headers
 from callgate.events.outcomes import OutcomeObserved
 from callgate.settings import WorkerSettings
 from callgate.worker.brake import Brake
@@ -95,6 +98,39 @@ async def test_a_flood_that_fills_the_window_does_not_hide_another_tenant() -> N
         assert said.index("small") < 6
         assert sorted(said) == sorted([*flood, "small"])
     assert bench.table == {}
+
+
+async def test_a_parked_record_is_not_read_while_its_tenant_has_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each record of a flood must be read once when it comes, and not again each time that its lane is looked at."""
+    bench = Bench().tune(window=8, concurrency=2, tenant_share=0.5)
+    release, reads = asyncio.Event(), 0
+    decode = codec.decode
+
+    def counted(value: bytes | None, headers: Headers) -> Envelope:
+        nonlocal reads
+        reads += 1
+        return decode(value, headers)
+
+    async def stuck(event: OutcomeObserved, context: Context) -> Effects:
+        await release.wait()
+        return await echo(event, context)
+
+    flood = [f"flood {number:02}" for number in range(30)]
+    for name in flood:
+        bench.script.steps[name] = stuck
+        bench.see(name, lane=name, tenant="flood")
+    monkeypatch.setattr(codec, "decode", counted)
+    async with bench.working():
+        for _ in range(40):
+            await bench.clock.advance(0.5)
+            await settle()
+        assert any(key.startswith("~park/") for key in bench.table)
+        assert reads == len(flood)
+        release.set()
+        for _ in range(60):
+            await bench.clock.advance(1)
+            await settle()
+        assert sorted(bench.said()) == flood
 
 
 def test_the_brake_counts_a_ratio_only_over_a_full_window() -> None:
