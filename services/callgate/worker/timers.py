@@ -22,10 +22,11 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     tenant: str = ""
 
 
-class Armed(msgspec.Struct, frozen=True, eq=False):
+class Armed(msgspec.Struct, frozen=True, eq=False, gc=False):
     """One setting of a timer. Setting its key again makes another one, which is how the first is known to be past.
 
-    There is one for every open approval and more, so it holds no text of its own, and stands in the index by itself.
+    There is one for every open approval and more, so it holds no text of its own, stands in the index by itself, and is
+    not looked at for garbage: it can be in no cycle.
     """
 
     entry: str
