@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import openai
 import pytest
 from openai import AsyncOpenAI
+from tests.support.strict_sdk import strict_sdk
 
 from callgate.clock import ManualClock
 from callgate.sandbox.model.script import parse_script
@@ -32,7 +33,7 @@ async def sdk(clock: ManualClock) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, which refuses what does not fit its types."""
     async with (
         Sandbox(script=SCRIPT, clock=clock) as box,
-        AsyncOpenAI(base_url=box.model_url, api_key="any", max_retries=0, _strict_response_validation=True) as made,
+        strict_sdk(box) as made,
     ):
         yield made
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 from openai.lib.responses_tool_runner import RegisteredFunction, ResponsesToolLedger, ResponsesToolRunner
 from openai.types.responses import FunctionToolParam
+from tests.support.strict_sdk import strict_sdk
 
 from callgate.sandbox.faults import parse_faults
 from callgate.sandbox.model.script import parse_script
@@ -32,12 +33,6 @@ LOOK: FunctionToolParam = {
         "additionalProperties": False,
     },
 }
-
-
-def client(box: Sandbox, **options: Any) -> AsyncOpenAI:
-    return AsyncOpenAI(
-        base_url=box.model_url, api_key="any", **{"max_retries": 0, "_strict_response_validation": True} | options
-    )
 
 
 def scripted(round_: str, top: str = "") -> Sandbox:
@@ -66,7 +61,7 @@ CALLED = 'calls = [{ name = "look", arguments = { city = "Paris, the capital of 
 )
 async def test_every_broken_stream_is_noticed(fault: str, said: str) -> None:
     """The SDK's accumulator, which holds the invariants of a stream, fails for each in its own words."""
-    async with scripted(f'{CALLED}\nfault = "{fault}"') as box, client(box) as sdk:
+    async with scripted(f'{CALLED}\nfault = "{fault}"') as box, strict_sdk(box) as sdk:
         with pytest.raises((RuntimeError, IndexError), match=said):
             async with sdk.responses.stream(model="m", input="x", store=False) as stream:
                 await stream.get_final_response()
@@ -74,7 +69,7 @@ async def test_every_broken_stream_is_noticed(fault: str, said: str) -> None:
 
 async def test_a_nested_error_is_raised() -> None:
     """An event with an error inside is the SDK's own exception, with the code."""
-    async with scripted('text = "x"\nfault = "nested_error"') as box, client(box) as sdk:
+    async with scripted('text = "x"\nfault = "nested_error"') as box, strict_sdk(box) as sdk:
         with pytest.raises(openai.APIError) as caught:
             async for _ in await sdk.responses.create(model="m", input="x", stream=True):
                 pass
@@ -87,7 +82,7 @@ async def test_items_of_any_sort() -> None:
         'items = [{ type = "custom_tool_call", id = "ct_1", call_id = "c1", name = "sql", input = "SELECT 1 FROM t" },'
         ' { type = "mcp_approval_request", id = "m1", name = "n", arguments = "{}", server_label = "s" }]'
     )
-    async with scripted(known) as box, client(box) as sdk:
+    async with scripted(known) as box, strict_sdk(box) as sdk:
         whole = await sdk.responses.create(model="m", input="x")
         assert [item.type for item in whole.output] == ["custom_tool_call", "mcp_approval_request"]
         async with sdk.responses.stream(model="m", input="x") as stream:
@@ -96,10 +91,10 @@ async def test_items_of_any_sort() -> None:
         with pytest.raises(openai.BadRequestError, match="No tool output found"):
             await sdk.responses.create(model="m", input="y", previous_response_id=whole.id)
     async with scripted('items = [{ type = "from_the_future", id = "f1" }]') as box:
-        async with client(box) as sdk:
+        async with strict_sdk(box) as sdk:
             with pytest.raises(openai.APIResponseValidationError):
                 await sdk.responses.create(model="m", input="x")
-        async with client(box, _strict_response_validation=False) as lenient:
+        async with strict_sdk(box, _strict_response_validation=False) as lenient:
             unknown: Any = (await lenient.responses.create(model="m", input="x")).output[0]
             assert unknown.type == "from_the_future"
 
@@ -108,7 +103,7 @@ async def test_a_demanded_tool_is_called() -> None:
     """A tool that is demanded is called once, with arguments that fit; an unknown one is refused."""
     other: FunctionToolParam = {**LOOK, "name": "other"}
     tools: list[Any] = [other, LOOK]
-    async with Sandbox() as box, client(box) as sdk:
+    async with Sandbox() as box, strict_sdk(box) as sdk:
 
         async def called(choice: Any) -> str:
             item = (await sdk.responses.create(model="m", input="x", tools=tools, tool_choice=choice)).output[0]
@@ -140,7 +135,7 @@ async def test_a_late_answer_to_an_asynchronous_tool_is_taken() -> None:
     """A call that is marked as asynchronous may be answered in a later request, others may not."""
     call = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     said = {"role": "user", "content": "and?"}
-    async with Sandbox() as box, client(box) as sdk:
+    async with Sandbox() as box, strict_sdk(box) as sdk:
         late: list[Any] = [call | {"async": True}, said]
         assert (await sdk.responses.create(model="m", input=late)).output_text == "You said: and?"
         done: list[Any] = [*late, {"type": "function_call_output", "call_id": "c", "output": "ok"}]
@@ -153,7 +148,7 @@ async def test_a_late_answer_to_an_asynchronous_tool_is_taken() -> None:
 @pytest.mark.parametrize(("top", "found"), [("", False), ('store = "lenient"', True)])
 async def test_storing_can_be_lenient(top: str, found: bool) -> None:  # noqa: FBT001 - a parameter
     """A response that is not to be stored can't be gone on from, unless the script is lenient."""
-    async with scripted('text = "x"', top) as box, client(box) as sdk:
+    async with scripted('text = "x"', top) as box, strict_sdk(box) as sdk:
         first = await sdk.responses.create(model="m", input="x", store=False)
         again = sdk.responses.create(model="m", input="y", previous_response_id=first.id)
         if found:
@@ -181,7 +176,7 @@ async def test_headers_say_whether_to_come_again(fault: str, attempts: int) -> N
     async def count(request: Any) -> None:
         asked.append(request.headers["x-stainless-retry-count"])
 
-    async with Sandbox(faults=faults) as box, client(box, max_retries=2) as sdk:
+    async with Sandbox(faults=faults) as box, strict_sdk(box, max_retries=2) as sdk:
         sdk._client.event_hooks["request"].append(count)
         with pytest.raises(openai.APIStatusError):
             await sdk.responses.create(model="m", input="x")
@@ -191,14 +186,14 @@ async def test_headers_say_whether_to_come_again(fault: str, attempts: int) -> N
 async def test_the_journal_counts_attempts() -> None:
     """The journal has every request that was answered, with the attempt that it was."""
     faults = parse_faults('[[fault]]\nstatus = 503\ntimes = 1\nheaders = { retry-after-ms = "1" }')
-    async with Sandbox(faults=faults) as box, client(box, max_retries=1) as sdk:
+    async with Sandbox(faults=faults) as box, strict_sdk(box, max_retries=1) as sdk:
         await sdk.responses.create(model="m", input="x")
         assert [(asked.body["input"], asked.attempt) for asked in box.model.journal] == [("x", "1")]
 
 
 async def test_a_key_is_of_one_request() -> None:
     """An idempotency key with another request is refused, as long as it is remembered."""
-    async with Sandbox() as box, client(box, default_headers={"Idempotency-Key": "k"}) as sdk:
+    async with Sandbox() as box, strict_sdk(box, default_headers={"Idempotency-Key": "k"}) as sdk:
         await sdk.responses.create(model="m", input="x")
         with pytest.raises(openai.BadRequestError) as caught:
             await sdk.responses.create(model="m", input="y")

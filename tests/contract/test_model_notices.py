@@ -11,6 +11,7 @@ import openai
 import pytest
 from aiohttp import web
 from openai import AsyncOpenAI
+from tests.support.strict_sdk import strict_sdk
 
 from callgate.clock import SystemClock
 from callgate.listening import listening
@@ -37,7 +38,7 @@ async def sdk() -> AsyncIterator[AsyncOpenAI]:
     """The SDK, which refuses what does not fit its types."""
     async with (
         Sandbox(script=SCRIPT, clock=SystemClock()) as box,
-        AsyncOpenAI(base_url=box.model_url, api_key="any", max_retries=0, _strict_response_validation=True) as made,
+        strict_sdk(box) as made,
     ):
         yield made
 

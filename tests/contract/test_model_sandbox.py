@@ -10,6 +10,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.lib.responses_tool_runner import AsyncRegisteredFunction, AsyncResponsesToolRunner
 from openai.types.responses import FunctionToolParam
+from tests.support.strict_sdk import strict_sdk
 
 from callgate.sandbox.faults import parse_faults
 from callgate.sandbox.model.script import parse_script
@@ -74,14 +75,8 @@ async def box() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def sdk(box: Sandbox) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, which refuses what does not fit its types."""
-    async with client(box) as made:
+    async with strict_sdk(box) as made:
         yield made
-
-
-def client(box: Sandbox, **options: Any) -> AsyncOpenAI:
-    return AsyncOpenAI(
-        base_url=box.model_url, api_key="any", max_retries=0, _strict_response_validation=True, **options
-    )
 
 
 @pytest.mark.parametrize("said", ["hello", "refuse it", "think hard", "long story", "fail now"])
@@ -160,7 +155,7 @@ async def test_only_what_is_stored_is_found_again(sdk: AsyncOpenAI) -> None:
 async def test_faults_of_the_script_and_of_the_file() -> None:
     """A stream is cut, an error is flat, and the faults file fails this API in its own shape."""
     faults = parse_faults('[[fault]]\nroute = "POST /v1/*"\nstatus = 429\nretry_after = 3\ntimes = 1')
-    async with Sandbox(script=parse_script(SCRIPT), faults=faults) as box, client(box) as sdk:
+    async with Sandbox(script=parse_script(SCRIPT), faults=faults) as box, strict_sdk(box) as sdk:
         with pytest.raises(openai.RateLimitError) as limited:
             await sdk.responses.create(model="m", input="hello")
         assert limited.value.response.headers["retry-after"] == "3"
@@ -175,7 +170,7 @@ async def test_faults_of_the_script_and_of_the_file() -> None:
 
 async def test_credentials_are_asked_for(box: Sandbox) -> None:
     """Without a key the answer is the one that the SDK knows as a failed authentication."""
-    async with client(box, default_headers={"Authorization": ""}) as sdk:
+    async with strict_sdk(box, default_headers={"Authorization": ""}) as sdk:
         with pytest.raises(openai.AuthenticationError):
             await sdk.responses.create(model="m", input="hello")
 

@@ -22,6 +22,20 @@ def work(name: str, tenant: str, ticket: int = 0) -> Work:
     return Work(lane=name, tenant=tenant, ticket=ticket)
 
 
+def flooded(bench: Bench, release: asyncio.Event) -> list[str]:
+    """The names of thirty records of one tenant that are there, each in its lane, and none done before `release`."""
+
+    async def stuck(event: OutcomeObserved, context: Context) -> Effects:
+        await release.wait()
+        return await echo(event, context)
+
+    flood = [f"flood {number:02}" for number in range(30)]
+    for name in flood:
+        bench.script.steps[name] = stuck
+        bench.see(name, lane=name, tenant="flood")
+    return flood
+
+
 def test_a_newcomer_gets_the_next_slot_that_is_free() -> None:
     """With one tenant's flood waiting, the other tenant's first record must be picked next."""
     lanes = Lanes(4, 0.5, {})
@@ -74,15 +88,7 @@ async def test_a_flood_that_fills_the_window_does_not_hide_another_tenant() -> N
     """Records of a tenant over its share must be parked, so that another's behind them are served; none is lost."""
     bench = Bench().tune(window=8, concurrency=2, tenant_share=0.5)
     release = asyncio.Event()
-
-    async def stuck(event: OutcomeObserved, context: Context) -> Effects:
-        await release.wait()
-        return await echo(event, context)
-
-    flood = [f"flood {number:02}" for number in range(30)]
-    for name in flood:
-        bench.script.steps[name] = stuck
-        bench.see(name, lane=name, tenant="flood")
+    flood = flooded(bench, release)
     bench.see("small", lane="small", tenant="small")
     async with bench.working():
         for _ in range(20):
@@ -111,14 +117,7 @@ async def test_a_parked_record_is_not_read_while_its_tenant_has_no_room(monkeypa
         reads += 1
         return decode(value, headers)
 
-    async def stuck(event: OutcomeObserved, context: Context) -> Effects:
-        await release.wait()
-        return await echo(event, context)
-
-    flood = [f"flood {number:02}" for number in range(30)]
-    for name in flood:
-        bench.script.steps[name] = stuck
-        bench.see(name, lane=name, tenant="flood")
+    flood = flooded(bench, release)
     monkeypatch.setattr(codec, "decode", counted)
     async with bench.working():
         for _ in range(40):

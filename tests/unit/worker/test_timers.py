@@ -22,6 +22,17 @@ def sets(bench: Bench, key: str, seconds: float, lane: str = "a") -> Step:
     return step
 
 
+async def overdue() -> Bench:
+    """A log that is not worked any more, with a timer that has come due since."""
+    bench = Bench()
+    bench.script.steps["one"] = sets(bench, "wake", 60)
+    bench.see("one")
+    async with bench.working():
+        await settle()
+    await bench.clock.advance(100)
+    return bench
+
+
 async def test_a_timer_fires_once_when_it_is_due() -> None:
     """It must not fire before its time, and be gone after."""
     bench = Bench()
@@ -55,12 +66,7 @@ async def test_a_later_timer_does_not_hide_an_earlier_one() -> None:
 
 async def test_timers_survive_a_restart() -> None:
     """A timer must fire for the next holder of the state, also when its time has passed meanwhile."""
-    bench = Bench()
-    bench.script.steps["one"] = sets(bench, "wake", 60)
-    bench.see("one")
-    async with bench.working():
-        await settle()
-    await bench.clock.advance(100)
+    bench = await overdue()
     async with bench.working():
         await settle()
     assert bench.said() == ["one", "timer wake"]
@@ -69,12 +75,7 @@ async def test_timers_survive_a_restart() -> None:
 
 async def test_a_timer_waits_for_what_was_on_the_log_at_the_claim() -> None:
     """A record that came before the restart must be handled before a timer that came due meanwhile, in any lane."""
-    bench = Bench()
-    bench.script.steps["one"] = sets(bench, "wake", 60)
-    bench.see("one")
-    async with bench.working():
-        await settle()
-    await bench.clock.advance(100)
+    bench = await overdue()
     failures = 2
 
     async def slow(event: OutcomeObserved, _: Context) -> Effects:
@@ -96,12 +97,7 @@ async def test_a_timer_waits_for_what_was_on_the_log_at_the_claim() -> None:
 
 async def test_an_overdue_timer_fires_soon_after_a_claim_where_only_a_marker_is_left_to_read() -> None:
     """Every claim on Kafka ends behind a marker: deadlines must not wait for as long as an idle fetch does."""
-    bench = Bench()
-    bench.script.steps["one"] = sets(bench, "wake", 60)
-    bench.see("one")
-    async with bench.working():
-        await settle()
-    await bench.clock.advance(100)
+    bench = await overdue()
     bench.log.markers = bench.clock
     async with bench.working():
         await settle()
