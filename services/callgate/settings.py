@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine: what is sent there is read by nobody on the way, and goes through no proxy."""
+
 
 class Secret:
     """A text that shows itself only when asked by `reveal`; its repr and str are stars."""

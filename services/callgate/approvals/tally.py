@@ -53,9 +53,10 @@ def cast(tally: Tally, ballot: BallotCast) -> Tally:
     outcome = counting.outcome(voted, tally.request)
     if outcome is not None:
         return _closed(voted, outcome)
-    if ballot.vote.answer != "withdraw" and size(voted) > STATE_MOST:
+    held = size(voted)
+    if ballot.vote.answer != "withdraw" and held > STATE_MOST:
         return _refused(tally, tally.request, ballot, "too much is kept of this approval already")
-    return voted if size(voted) <= STATE_MOST + STATE_SPARE else tally
+    return voted if held <= STATE_MOST + STATE_SPARE else tally
 
 
 def due(tally: Tally, moment: ApprovalDue) -> Tally:

@@ -8,6 +8,7 @@ import aiohttp
 import msgspec
 
 from callgate.failures import BadInput, TemporaryFailure
+from callgate.settings import LOOPBACK
 
 SECONDS_MOST = 5.0
 """One document, connect to last byte."""
@@ -15,7 +16,6 @@ SECONDS_MOST = 5.0
 BYTES_MOST = 1_000_000
 """A larger document is not read to its end."""
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _OK = 200
 
 
@@ -40,14 +40,14 @@ def check_address(field: str, url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme == "https" and parts.hostname:
         return
-    if parts.scheme != "http" or parts.hostname not in _LOOPBACK:
+    if parts.scheme != "http" or parts.hostname not in LOOPBACK:
         raise BadInput(field, "is no https address", "Name one; plain http only reaches this machine itself")
 
 
 async def fetch(url: str) -> bytes:
     """The document. Raises TemporaryFailure, whose reason names host and cause and nothing of the content."""
     host = urlsplit(url).hostname
-    local = host in _LOOPBACK
+    local = host in LOOPBACK
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS_MOST), trust_env=not local) as session,
@@ -73,7 +73,7 @@ async def discover(issuer: str) -> str:
         check_address("jwks_uri", found.jwks_uri)
     except (msgspec.MsgspecError, ValueError, RecursionError, BadInput):
         raise TemporaryFailure("the identity provider's discovery document can't be used") from None
-    if urlsplit(found.jwks_uri).scheme != "https" and urlsplit(issuer).hostname not in _LOOPBACK:
+    if urlsplit(found.jwks_uri).scheme != "https" and urlsplit(issuer).hostname not in LOOPBACK:
         raise TemporaryFailure("the identity provider's discovery document names keys on this machine")
     if found.issuer != issuer:
         raise TemporaryFailure("the identity provider's discovery document names another issuer")

@@ -31,10 +31,11 @@ from bighub.transport import build_headers, parse_response_or_raise
 from bighub.version import __version__
 from yarl import URL
 
+from callgate.settings import LOOPBACK
+
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _AS_JSON = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~:@-]+)+")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _ANSWER_BYTES = 16 * 1024 * 1024
 # Above this size aiohttp warns of plain bytes, which it writes in one piece.
 _BODY_IN_ONE_PIECE = 1024 * 1024
@@ -188,7 +189,7 @@ def proxy_for(base_url: str) -> str | None:
     """The proxy that the environment names for this address, read once. This machine is reached without one."""
     parts = urlsplit(base_url)
     host = (parts.hostname or "").lower()
-    if host in _LOOPBACK or proxy_bypass(host):
+    if host in LOOPBACK or proxy_bypass(host):
         return None
     named = getproxies()
     proxy = named.get(parts.scheme) or named.get("all")

@@ -22,9 +22,8 @@ from callgate.clock import Clock
 from callgate.failures import BadInput, PermanentFailure, TemporaryFailure
 from callgate.proposer.asking import KeyRefused, Told
 from callgate.proposer.breaker import Breaker
-from callgate.settings import ModelSettings
+from callgate.settings import LOOPBACK, ModelSettings
 
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PATH = "/responses"
 _HEADERS = {"Content-Type": "application/json"}
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -52,7 +51,7 @@ class OpenaiModel:
             base_url=settings.url,
             timeout=settings.timeout_seconds,
             max_retries=0,
-            http_client=httpx2.AsyncClient(trust_env=host not in _LOOPBACK, timeout=settings.timeout_seconds),
+            http_client=httpx2.AsyncClient(trust_env=host not in LOOPBACK, timeout=settings.timeout_seconds),
         )
 
     async def __aenter__(self) -> Self:
@@ -166,7 +165,7 @@ def checked_host(settings: ModelSettings) -> str:
         host = ""
     if not host or parts.scheme not in ("http", "https"):
         raise BadInput("CALLGATE_MODEL_URL", "is no http address", "Write it like https://api.openai.com/v1")
-    if parts.scheme == "http" and host not in _LOOPBACK and host not in settings.plain_hosts:
+    if parts.scheme == "http" and host not in LOOPBACK and host not in settings.plain_hosts:
         way_out = "Use https, or name the host in CALLGATE_MODEL_PLAIN_HOSTS if its network is yours"
         raise BadInput("CALLGATE_MODEL_URL", "is plain http to another host", way_out)
     return host

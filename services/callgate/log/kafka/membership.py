@@ -196,8 +196,8 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
                 else:
                     lease.close_within(self._closing_seconds)
         for number, task in list(self._claiming.items()):
-            if number not in self._assigned and not task.cancelling():
-                task.cancel()  # once: a second time would cut off its cleaning up
+            if number not in self._assigned:
+                _give_up(task)
 
     async def _check_membership(self) -> None:
         """Errors of the library's own tasks come out only where they are asked for, and hold up everything else."""
@@ -319,8 +319,7 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             self._keeping.cancel()
             await asyncio.wait((self._keeping,))
         for task in list(self._claiming.values()):
-            if not task.cancelling():
-                task.cancel()
+            _give_up(task)
         if self._claiming:
             await asyncio.wait(list(self._claiming.values()))
         with suppress(TimeoutError):
@@ -331,3 +330,9 @@ class KafkaGroup(ConsumerRebalanceListener):  # type: ignore[misc] # the library
             lease.end()
         await self._part()
         self._log.left(self)
+
+
+def _give_up(claim: asyncio.Task[None]) -> None:
+    """Cancel it, but once: a second time would cut off its cleaning up."""
+    if not claim.cancelling():
+        claim.cancel()

@@ -11,15 +11,16 @@ from callgate.log.port import CommitUnknown, LogUnavailable
 from callgate.log.sqlite import schema
 
 _HINTS = {
-    "SQLITE_BUSY": "another program holds it locked; it goes on when the lock is gone",
-    "SQLITE_LOCKED": "another program holds it locked; it goes on when the lock is gone",
-    "SQLITE_FULL": "the disk is full; nothing was lost, make room and it goes on",
-    "SQLITE_READONLY": "it may not be written; mend its permissions",
-    "SQLITE_CANTOPEN": "it can't be opened; mend its permissions",
-    "SQLITE_PERM": "it may not be opened; mend its permissions",
-    "SQLITE_NOTADB": "it is not an SQLite file; name another",
-    "SQLITE_CORRUPT": "it is damaged; restore it from a copy",
+    "SQLITE_BUSY": ("another program holds it locked", "it goes on when the lock is gone"),
+    "SQLITE_LOCKED": ("another program holds it locked", "it goes on when the lock is gone"),
+    "SQLITE_FULL": ("the disk is full", "nothing was lost, make room and it goes on"),
+    "SQLITE_READONLY": ("it may not be written", "mend its permissions"),
+    "SQLITE_CANTOPEN": ("it can't be opened", "mend its permissions"),
+    "SQLITE_PERM": ("it may not be opened", "mend its permissions"),
+    "SQLITE_NOTADB": ("it is not an SQLite file", "name another"),
+    "SQLITE_CORRUPT": ("it is damaged", "restore it from a copy"),
 }
+"""Why a file can't be used, and the way out, by the name of SQLite's code."""
 _PERSONS = {"SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_NOTADB", "SQLITE_CORRUPT"}
 """What waiting does not mend when a file is opened: a person named the wrong one."""
 
@@ -35,7 +36,7 @@ class Connection:
             self._watch = None if path == ":memory:" else schema.watch(path)
         except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
             if _kind(error) in _PERSONS:
-                why, way_out = _HINTS[_kind(error)].split("; ")
+                why, way_out = _HINTS[_kind(error)]
                 raise BadInput("CALLGATE_LOG", f"{path} can't be used: {why}", way_out.capitalize()) from error
             raise self._unavailable("open", error) from error
 
@@ -112,7 +113,9 @@ class Connection:
 
     def _unavailable(self, doing: str, error: sqlite3.Error) -> LogUnavailable:
         kind = _kind(error)
-        return LogUnavailable(f"can't {doing} the log {self.path}: {_HINTS.get(kind, str(error))} ({kind})")
+        return LogUnavailable(
+            f"can't {doing} the log {self.path}: {'; '.join(_HINTS.get(kind, (str(error),)))} ({kind})"
+        )
 
 
 def _kind(error: sqlite3.Error) -> str:

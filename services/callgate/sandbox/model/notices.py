@@ -24,13 +24,13 @@ from callgate.sandbox.model.conversations import body_of
 from callgate.sandbox.model.items import Shape
 from callgate.sandbox.model.kept import Kept
 from callgate.sandbox.model.refusals import PREFIX, Invalid, refusing
+from callgate.settings import LOOPBACK
 
 EVENTS = ("response.completed", "response.failed", "response.incomplete", "response.cancelled")
 """What can be subscribed to here."""
 
 _MOST = 100
 _ONE = "{endpoint_id:[A-Za-z0-9_-]{1,128}}"
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 _PAUSES = (0.2, 1.0, 5.0)
 """Seconds before a delivery that was not taken is tried again."""
@@ -166,7 +166,7 @@ def _checked(body: Mapping[str, Any]) -> tuple[str, str, list[str]]:
         host = parts.hostname
     except ValueError:
         parts, host = urlsplit(""), None
-    if parts.scheme not in {"http", "https"} or host not in _LOOPBACK:
+    if parts.scheme not in {"http", "https"} or host not in LOOPBACK:
         raise Invalid("'url' must be a web address of this machine: the sandbox sends to no other.", param="url")
     return name, str(url), kinds
 
